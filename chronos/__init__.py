@@ -1,0 +1,1 @@
+"""Chronos: a self-hosted workbench for market research."""

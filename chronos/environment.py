@@ -1,0 +1,83 @@
+"""What Chronos reads from its environment, typed. `.env.example` documents every name."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Commas = Annotated[list[str], NoDecode, BeforeValidator(_commas)]
+
+
+class Environment(BaseSettings):
+    """One field per variable; the variable's name is the field's in upper case."""
+
+    model_config = SettingsConfigDict(
+        env_file=BASE_DIR / ".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    chronos_var: Path = Path("var")
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    public_url: str = ""
+    allowed_hosts: Commas = []
+    secret_key: SecretStr | None = Field(None, min_length=32)
+    debug: bool = False
+
+    database_url: SecretStr | None = None
+    database_app_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    postgres_user: str = ""
+
+    fetch_interval_minutes: int = Field(60, ge=1, le=10_080)
+    yahoo_requests_per_second: float = Field(1.0, gt=0, le=50)
+    worker_concurrency: int = Field(2, ge=1, le=64)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("chronos_var")
+    @classmethod
+    def _from_the_project(cls, value: Path) -> Path:
+        return (BASE_DIR / value.expanduser()).resolve()
+
+    @field_validator("database_url", "database_app_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and urlsplit(value.get_secret_value()).scheme not in ("postgres", "postgresql"):
+            raise ValueError("must look like postgresql://user:password@host:5432/name")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must look like redis://:password@host:6379/0 (or rediss://, unix://)")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_origin(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/")):
+            raise ValueError("must look like https://chronos.example.org, without a path")
+        return value.rstrip("/")
+
+
+def read() -> Environment:
+    """The environment, or one line a mistake and exit status 1: a wrong value must stop the start, readably."""
+    try:
+        return Environment()
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg'].removeprefix('Value error, ')}"
+            " (.env.example explains it)"
+            for fault in error.errors()
+        ]
+        raise SystemExit("\n".join(lines)) from None

@@ -1,0 +1,272 @@
+"""Assets and their candles: facts shared by everybody, so no tenant here."""
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Upper
+from django.urls import reverse
+from django.utils import timezone
+
+
+class AssetClass(models.TextChoices):
+    STOCK = "stock", "Stock"
+    ETF = "etf", "ETF"
+    INDEX = "index", "Index"
+    FX = "fx", "Currency pair"
+    CRYPTO = "crypto", "Crypto"
+    COMMODITY = "commodity", "Commodity"
+    FUND = "fund", "Fund"
+
+
+class Timeframe(models.TextChoices):
+    """Length of a candle. Those of a day and more are named by their first trading date at 00:00 UTC."""
+
+    M1 = "1m", "1 minute"
+    M5 = "5m", "5 minutes"
+    M15 = "15m", "15 minutes"
+    M30 = "30m", "30 minutes"
+    H1 = "1h", "1 hour"
+    H4 = "4h", "4 hours"
+    D1 = "1d", "1 day"
+    W1 = "1w", "1 week"
+    MO1 = "1mo", "1 month"
+
+    @property
+    def length(self) -> timedelta:
+        """How long a candle lasts; a month counts as 31 days."""
+        return _LENGTHS[self.value]
+
+    @property
+    def is_daily(self) -> bool:
+        """Whether candles are named by dates rather than moments."""
+        return self.length >= timedelta(days=1)
+
+
+_LENGTHS = {
+    "1m": timedelta(minutes=1),
+    "5m": timedelta(minutes=5),
+    "15m": timedelta(minutes=15),
+    "30m": timedelta(minutes=30),
+    "1h": timedelta(hours=1),
+    "4h": timedelta(hours=4),
+    "1d": timedelta(days=1),
+    "1w": timedelta(days=7),
+    "1mo": timedelta(days=31),
+}
+
+SYMBOL = r"[A-Z0-9^][A-Z0-9.^=_-]{0,39}"
+is_symbol = RegexValidator(
+    rf"\A{SYMBOL}\Z", "A symbol has 1 to 40 of the characters A–Z 0–9 . ^ = _ - and starts with a letter, digit or ^."
+)
+
+
+class AssetQuerySet(models.QuerySet["Asset"]):
+    def called(self, text: str) -> "AssetQuerySet":
+        """The asset with this canonical symbol, or the one that a provider spells so."""
+        symbol = canonical(text)
+        return self.filter(Q(symbol=symbol) | Q(spellings__spelling__iexact=text.strip())).distinct()
+
+
+def canonical(text: str) -> str:
+    """The canonical form of a symbol as people write it: upper case, `BTC/USDT` as `BTC-USDT`. Does not validate."""
+    return text.strip().upper().replace("/", "-").replace(" ", "")
+
+
+class Asset(models.Model):
+    """One tradable thing with one canonical symbol."""
+
+    symbol = models.CharField(max_length=40, unique=True, validators=[is_symbol], db_collation="C")
+    name = models.CharField(max_length=200, blank=True)
+    asset_class = models.CharField(max_length=10, choices=AssetClass.choices, default=AssetClass.STOCK)
+    exchange = models.CharField(max_length=40, blank=True)
+    currency = models.CharField(max_length=10, blank=True)
+    calendar = models.CharField(max_length=20, blank=True, help_text="exchange_calendars' name, e.g. XNYS; 24/7 for crypto")
+    sector = models.CharField(max_length=100, blank=True)
+    industry = models.CharField(max_length=150, blank=True)
+    market_cap = models.DecimalField(max_digits=24, decimal_places=2, null=True, blank=True)
+    price_earnings = models.DecimalField("P/E", max_digits=14, decimal_places=4, null=True, blank=True)
+    dividend_yield = models.DecimalField(max_digits=10, decimal_places=6, null=True, blank=True, help_text="0.0125 is 1.25 %")
+    metadata = models.JSONField(default=dict, blank=True)
+    is_sample = models.BooleanField(default=False, help_text="Bundled history that never moves; not for decisions")
+    validated_at = models.DateTimeField(null=True, blank=True, help_text="When a provider last confirmed that it exists")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = AssetQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["symbol"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(symbol=Upper("symbol")), name="marketdata_asset_symbol_is_upper"),
+        ]
+
+    def __str__(self) -> str:
+        return self.symbol
+
+    def get_absolute_url(self) -> str:
+        return reverse("marketdata:asset", args=[self.symbol])
+
+
+class Spelling(models.Model):
+    """How one provider writes an asset's symbol, where that differs from ours."""
+
+    asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="spellings")
+    provider = models.CharField(max_length=40)
+    spelling = models.CharField(max_length=60)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["asset", "provider"], name="marketdata_spelling_one_per_provider"),
+        ]
+        indexes: ClassVar = [models.Index(Upper("spelling"), name="marketdata_spelling_upper")]
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.spelling}"
+
+
+class Series(models.Model):
+    """The candles of one asset in one timeframe, as a whole: what there is of them, from whom, and how fresh."""
+
+    asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="series")
+    timeframe = models.CharField(max_length=4, choices=Timeframe.choices)
+    source = models.CharField(max_length=40, blank=True, help_text="Provider of the newest candle")
+    revision = models.PositiveIntegerField(default=0, help_text="Raised when a stored candle changes or one is added in the past")
+    candle_count = models.PositiveBigIntegerField(default=0)
+    first_open = models.DateTimeField(null=True, blank=True)
+    last_open = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(null=True, blank=True, help_text="When candles were last added or revised")
+    checked_at = models.DateTimeField(null=True, blank=True, help_text="When a provider last answered for it")
+    failed_at = models.DateTimeField(null=True, blank=True, help_text="Since when providers have not answered; empty while they do")
+    failure = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        verbose_name_plural = "series"
+        ordering: ClassVar = ["asset__symbol", "timeframe"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["asset", "timeframe"], name="marketdata_series_one_per_timeframe"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.asset} {self.timeframe}"
+
+
+def _price(**options: Any) -> "models.DecimalField[Any, Any]":
+    return models.DecimalField(max_digits=20, decimal_places=10, **options)
+
+
+def _volume(**options: Any) -> "models.DecimalField[Any, Any]":
+    return models.DecimalField(max_digits=28, decimal_places=8, **options)
+
+
+class Candle(models.Model):
+    """One stored bar. Written by `marketdata.ingestion` alone, by COPY and MERGE; partitioned by timeframe.
+
+    No foreign key is enforced: there is one writer, and it creates the asset first. `adj_close` is the provider's close
+    adjusted for splits and dividends, where it gives one. `known_at` is when we first stored this version.
+    """
+
+    pk = models.CompositePrimaryKey("asset_id", "timeframe", "open_time")
+    asset = models.ForeignKey(Asset, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    timeframe = models.CharField(max_length=4, choices=Timeframe.choices, db_collation="C")
+    open_time = models.DateTimeField()
+    open = _price()
+    high = _price()
+    low = _price()
+    close = _price()
+    adj_close = _price(null=True)
+    volume = _volume()
+    quote_volume = _volume(null=True)
+    source = models.CharField(max_length=40, db_collation="C")
+    known_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(low__gte=0, low__lte=F("open"), high__gte=F("open"))
+                & Q(low__lte=F("close"), high__gte=F("close"), volume__gte=0)
+                & (Q(quote_volume=None) | Q(quote_volume__gte=0))
+                & (Q(adj_close=None) | Q(adj_close__gte=0)),
+                name="marketdata_candle_is_possible",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} {self.timeframe} {self.open_time:%Y-%m-%d %H:%M}"
+
+
+class CandleRevision(models.Model):
+    """What a candle was before it changed: believed from `known_at` until `superseded_at`."""
+
+    asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="+")
+    timeframe = models.CharField(max_length=4, choices=Timeframe.choices, db_collation="C")
+    open_time = models.DateTimeField()
+    open = _price()
+    high = _price()
+    low = _price()
+    close = _price()
+    adj_close = _price(null=True)
+    volume = _volume()
+    quote_volume = _volume(null=True)
+    source = models.CharField(max_length=40, db_collation="C")
+    known_at = models.DateTimeField()
+    superseded_at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["asset", "timeframe", "open_time"], name="marketdata_revision_candle"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} {self.timeframe} {self.open_time:%Y-%m-%d %H:%M} until {self.superseded_at}"
+
+
+class QuarantinedCandle(models.Model):
+    """A candle that failed a check: kept as it came, not used, never deleted by the program. No CHECKs here."""
+
+    class State(models.TextChoices):
+        HELD = "held", "Held"
+        RELEASED = "released", "Released"
+        REJECTED = "rejected", "Rejected"
+
+    asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="quarantined")
+    timeframe = models.CharField(max_length=4, choices=Timeframe.choices)
+    open_time = models.DateTimeField(null=True, blank=True, help_text="Empty if the time itself could not be read")
+    raw = models.JSONField(help_text="The row as it came, by column")
+    reason = models.CharField(max_length=300)
+    source = models.CharField(max_length=40)
+    origin = models.CharField(max_length=300, blank=True, help_text="File and row, or the provider's spelling")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.HELD)
+    received_at = models.DateTimeField(default=timezone.now)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.CharField(max_length=150, blank=True)
+    fingerprint = models.CharField(max_length=64, help_text="The same row met again is not kept twice")
+
+    class Meta:
+        ordering: ClassVar = ["-received_at", "pk"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["asset", "timeframe", "fingerprint"], name="marketdata_quarantine_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.asset} {self.timeframe}: {self.reason}"
+
+
+class ProviderState(models.Model):
+    """Whether a provider answers: what the pages' banner says."""
+
+    provider = models.CharField(max_length=40, primary_key=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    failure = models.CharField(max_length=300, blank=True)
+
+    def __str__(self) -> str:
+        return self.provider
+
+
+def available_at(open_time: datetime, timeframe: Timeframe) -> datetime:
+    """When a candle is complete, by its length alone; a market's calendar may say earlier."""
+    return open_time + timeframe.length
+
+

@@ -1,0 +1,121 @@
+"""What every provider of candles offers, and how it may fail.
+
+A new provider is one file with a class that has `Provider`'s attributes, and one line in `marketdata.providers`. It asks
+once and says what came back or raises one of the errors below; waiting, limiting, retrying and storing are done
+around it, the same for all.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from marketdata.models import AssetClass, Timeframe
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class ProviderError(Exception):
+    """A provider did not give what was asked. `str()` names the thing and what to do about it."""
+
+    retried: ClassVar[bool] = False
+
+
+class RateLimited(ProviderError):
+    """Too many requests just now. `retry_after` is in seconds if the provider said."""
+
+    retried = True
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class QuotaExhausted(ProviderError):
+    """Nothing more today."""
+
+
+class ProviderTimeout(ProviderError):
+    """No answer in time."""
+
+    retried = True
+
+
+class MalformedResponse(ProviderError):
+    """An answer that can't be read."""
+
+    retried = True
+
+
+class Unavailable(ProviderError):
+    """Down, in maintenance, or unreachable from here."""
+
+    retried = True
+
+
+class SymbolNotFound(ProviderError):
+    """The provider does not know the symbol; final."""
+
+
+class NoData(ProviderError):
+    """The symbol is known and there is nothing in the range."""
+
+
+class BadRequest(ProviderError):
+    """We asked for something the provider can't do; final."""
+
+
+class AuthError(ProviderError):
+    """The key is missing or refused; final, for the operator."""
+
+
+class PlanLimit(ProviderError):
+    """The subscription does not include it; final, for the operator."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a provider says about an asset; empty where it says nothing."""
+
+    name: str = ""
+    asset_class: AssetClass | None = None
+    exchange: str = ""
+    currency: str = ""
+    sector: str = ""
+    industry: str = ""
+    market_cap: Decimal | None = None
+    price_earnings: Decimal | None = None
+    dividend_yield: Decimal | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Final candles, oldest first, as a table of `marketdata.ingestion.SCHEMA`, and what the answer told of the asset.
+
+    `unfinished` counts the candles left out because their time is not over.
+    """
+
+    candles: "pa.Table"
+    facts: Facts = field(default_factory=Facts)
+    unfinished: int = 0
+
+
+class Provider(Protocol):
+    """One outside source of candles."""
+
+    name: ClassVar[str]  # in the database and on the command line
+    label: ClassVar[str]  # on pages
+    asset_classes: ClassVar[frozenset[AssetClass]]
+    windows: ClassVar[Mapping[Timeframe, timedelta]]  # timeframes it has, and the longest range of one request
+    requests_per_second: float  # of the bucket that all workers share
+
+    def spelling(self, symbol: str, asset_class: AssetClass) -> str:
+        """The provider's usual way to write a canonical symbol; a stored `Spelling` goes first."""
+        ...
+
+    def fetch(self, spelling: str, timeframe: Timeframe, since: datetime, until: datetime) -> Fetched:
+        """Candles with since ≤ open_time < until, both aware UTC. One attempt. Raises `ProviderError` only."""
+        ...
