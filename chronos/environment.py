@@ -1,5 +1,6 @@
 """What Chronos reads from its environment, typed. `.env.example` documents every name."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ class Environment(BaseSettings):
     """One field per variable; the variable's name is the field's in upper case."""
 
     model_config = SettingsConfigDict(
-        env_file=BASE_DIR / ".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+        env_file=os.environ.get("CHRONOS_ENV_FILE", BASE_DIR / ".env"), extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
 
     chronos_var: Path = Path("var")

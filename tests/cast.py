@@ -1,0 +1,26 @@
+"""The people in the tests. Alice and Bob work here; Eve is a stranger; Stella is staff."""
+
+from chronos.core.models import User
+
+
+def person(name: str, **fields: object) -> User:
+    user = User(username=name, email=f"{name}@example.org", **fields)
+    user.set_unusable_password()
+    user.save()
+    return user
+
+
+def alice() -> User:
+    return person("alice")
+
+
+def bob() -> User:
+    return person("bob")
+
+
+def eve() -> User:
+    return person("eve")
+
+
+def stella() -> User:
+    return person("stella", is_staff=True, is_superuser=True)
