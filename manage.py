@@ -4,12 +4,30 @@
 import os
 import sys
 
+# These need no database, or see to it themselves.
+ALONE = {"up", "health", "help", "version", "check", "makemigrations", "collectstatic", "diffsettings", "findstatic"}
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chronos.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    verb = sys.argv[1] if len(sys.argv) > 1 else "help"
+    if verb in ALONE or verb.startswith("-") or {"-h", "--help"} & set(sys.argv):
+        execute_from_command_line(sys.argv)
+        return
+    import django
+
+    django.setup()
+    from chronos.core import database, embedded
+
+    try:
+        with embedded.services() as services:  # for the length of the command, or as long as `up` runs
+            if services.started_postgres:
+                database.prepare()
+            execute_from_command_line(sys.argv)
+    except (embedded.EmbeddedError, database.DatabaseError) as error:
+        sys.exit(f"CommandError: {error}")
 
 
 if __name__ == "__main__":

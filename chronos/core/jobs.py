@@ -30,7 +30,6 @@ import orjson
 import redis
 from celery import shared_task
 from django.conf import settings
-from django.core.cache import cache
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -454,6 +453,24 @@ def sweep() -> int:
         log.info("waking a worker again", extra={"job_id": waiting.pk, "state": waiting.state})
         wake(waiting)
     return len(found)
+
+
+def reclaim() -> int:
+    """At a start: free the jobs whose worker was on this machine and is gone, instead of waiting for their leases."""
+    with tenancy.as_system("reclaim jobs of dead workers"):
+        held = Job.objects.filter(state=Job.State.RUNNING, worker__startswith=f"{socket.gethostname()}:")
+        dead = [job.pk for job in held if not _is_alive(int(job.worker.rpartition(":")[2]))]
+        return Job.objects.filter(pk__in=dead).update(lease_until=timezone.now())
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @shared_task(name="chronos.core.start_scheduled", ignore_result=True)
