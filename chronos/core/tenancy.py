@@ -88,6 +88,7 @@ def _scope(*, tenant: str, system: str) -> Iterator[None]:
     outermost transaction drops them.
     """
     before: tuple[str, ...] | None
+    inner = connection.in_atomic_block
     with transaction.atomic(), _in_scope():
         with connection.cursor() as cursor:
             cursor.execute(
@@ -98,7 +99,7 @@ def _scope(*, tenant: str, system: str) -> Iterator[None]:
             )
             before = cursor.fetchone()
         yield
-        if before and any(before[:2]) and not connection.needs_rollback:
+        if inner and before and not connection.needs_rollback:
             with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT set_config('chronos.tenant', %s, true), set_config('chronos.system', %s, true)",

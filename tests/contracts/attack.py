@@ -1,0 +1,171 @@
+"""The attack battery: everything that one person could try on another's work, on committed data.
+
+`Battlefield` sets the scene; each attack yields the breaches it finds, as sentences. No breach means that the owner
+could do what is theirs, that the stranger and the unnamed could not, and that nothing of Alice's has changed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import psycopg
+from django.conf import settings
+
+from chronos.core import tenancy
+from chronos.core.database import _conninfo
+from chronos.core.models import ApiToken, Job, JobLine, User
+from marketdata.models import Asset
+from tests import cast
+from universes.models import Membership, Universe
+
+
+@dataclass
+class Battlefield:
+    """Alice has one of everything; so has the house; Bob has his own; Eve has nothing."""
+
+    alice: User = field(default_factory=cast.alice)
+    bob: User = field(default_factory=cast.bob)
+    eve: User = field(default_factory=cast.eve)
+    stella: User = field(default_factory=cast.stella)
+
+    def __post_init__(self) -> None:
+        self.asset = Asset.objects.create(symbol="NVDA", name="NVIDIA")
+        self.other = Asset.objects.create(symbol="MSFT", name="Microsoft")
+        with tenancy.as_system("set the scene"):
+            self.hers = self._work_of(self.alice, "Alice's secret plan")
+            self.his = self._work_of(self.bob, "Bob's list")
+            self.domain = Universe.objects.create(name="AI", visibility="public", seed="ai")
+            Membership.objects.create(universe=self.domain, asset=self.asset)
+            self.house_job = Job.objects.create(kind="refresh-all", subject="All universes")
+            JobLine.objects.create(job=self.house_job, text="the house's line")
+        self.before = self.state_of(self.alice)
+
+    def _work_of(self, owner: User, name: str) -> dict[str, int]:
+        universe = Universe.objects.create(owner=owner, name=name)
+        stay = Membership.objects.create(universe=universe, owner=owner, asset=self.asset)
+        job = Job.objects.create(owner=owner, kind="refresh-universe", subject=name, params={"universe_id": universe.pk})
+        line = JobLine.objects.create(job=job, owner=owner, text=f"a line about {name}")
+        token = ApiToken.objects.create(owner=owner, name=f"token of {name}", digest=f"digest of {owner}")
+        return {
+            "universes_universe": universe.pk,
+            "universes_membership": stay.pk,
+            "core_job": job.pk,
+            "core_jobline": line.pk,
+            "core_apitoken": token.pk,
+        }
+
+    def state_of(self, owner: User) -> dict[str, list[dict]]:
+        with tenancy.as_system("compare"):
+            return {
+                model._meta.db_table: list(model.objects.filter(owner=owner).order_by("pk").values())
+                for model in (Universe, Membership, Job, JobLine, ApiToken)
+            }
+
+
+def raw_breaches(field: Battlefield) -> Iterator[str]:
+    """SQL as the app role, in the way an injected statement would come."""
+    with psycopg.connect(_conninfo(settings.DATABASES["default"]), autocommit=True) as connection:
+        yield from _unnamed(connection)
+        yield from _stranger(connection, field)
+        yield from _owner(connection, field)
+    if field.state_of(field.alice) != field.before:
+        yield "something of Alice's has changed"
+
+
+def _unnamed(connection: psycopg.Connection) -> Iterator[str]:
+    for table in tenancy.PROTECTED:
+        for statement in (f"SELECT 1 FROM {table}", f"UPDATE {table} SET id = id", f"DELETE FROM {table}"):
+            if not _refused(connection, None, statement):
+                yield f"nobody in particular could: {statement}"
+
+
+def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[str]:
+    bob, alice = field.bob.pk, field.alice.pk
+    for table, pk in field.hers.items():
+        for statement in (
+            f"SELECT 1 FROM {table} WHERE id = {pk}",
+            f"UPDATE {table} SET id = id WHERE id = {pk}",
+            f"DELETE FROM {table} WHERE id = {pk}",
+        ):
+            if _rows(connection, bob, statement):
+                yield f"Bob could: {statement}"
+        if not _refused(connection, bob, f"UPDATE {table} SET owner_id = {alice} WHERE id = {field.his[table]}"):
+            yield f"Bob could give Alice his row of {table}"
+        taken = f"UPDATE {table} SET owner_id = {bob} WHERE id = {pk}"
+        if _rows(connection, bob, taken):
+            yield f"Bob could take Alice's row of {table}"
+    hers, house = field.hers, field.house_job.pk
+    now = "now()"
+    for what, statement in {
+        "create a universe of Alice's": "INSERT INTO universes_universe (owner_id, name, description, visibility, seed, created_at,"
+        f" changed_at) VALUES ({alice}, 'x', '', 'private', '', {now}, {now})",
+        "create a domain": "INSERT INTO universes_universe (owner_id, name, description, visibility, seed, created_at,"
+        f" changed_at) VALUES (NULL, 'x', '', 'public', '', {now}, {now})",
+        "put a stay into Alice's universe": "INSERT INTO universes_membership (universe_id, owner_id, asset_id, joined_at)"
+        f" VALUES ({hers['universes_universe']}, {bob}, {field.other.pk}, {now})",
+        "put a stay into the domain": "INSERT INTO universes_membership (universe_id, owner_id, asset_id, joined_at)"
+        f" VALUES ({field.domain.pk}, {bob}, {field.other.pk}, {now})",
+        "move his stay into Alice's universe": f"UPDATE universes_membership SET universe_id = {hers['universes_universe']}"
+        f" WHERE id = {field.his['universes_membership']}",
+        "write into the log of Alice's job": "INSERT INTO core_jobline (job_id, owner_id, at, level, text)"
+        f" VALUES ({hers['core_job']}, {bob}, {now}, 'info', 'x')",
+        "write into the log of the house's job": "INSERT INTO core_jobline (job_id, owner_id, at, level, text)"
+        f" VALUES ({house}, NULL, {now}, 'info', 'x')",
+        "make a token of Alice's": "INSERT INTO core_apitoken (owner_id, name, digest, may_write, created_at)"
+        f" VALUES ({alice}, 'x', 'x', true, {now})",
+        "start a job as Alice": "INSERT INTO core_job (owner_id, kind, subject, subject_url, key, params, state, progress_done,"
+        " progress_total, progress_note, summary, result, attempt, worker, created_at) VALUES"
+        f" ({alice}, 'k', '', '', '', '{{}}', 'queued', 0, 0, '', '', '{{}}', 0, '', {now})",
+    }.items():
+        if not _refused(connection, bob, statement):
+            yield f"Bob could {what}"
+    for what, statement in {
+        "rename the domain": f"UPDATE universes_universe SET name = 'x' WHERE id = {field.domain.pk}",
+        "empty the domain": f"DELETE FROM universes_membership WHERE universe_id = {field.domain.pk}",
+        "cancel the house's job": f"UPDATE core_job SET state = 'cancelled' WHERE id = {house}",
+        "delete the house's log": f"DELETE FROM core_jobline WHERE job_id = {house}",
+    }.items():
+        if _rows(connection, bob, statement):
+            yield f"Bob could {what}"
+
+
+def _owner(connection: psycopg.Connection, field: Battlefield) -> Iterator[str]:
+    """What must work: a policy that refuses everybody would pass all the rest."""
+    for table, pk in field.hers.items():
+        for statement in (f"SELECT 1 FROM {table} WHERE id = {pk}", f"UPDATE {table} SET id = id WHERE id = {pk}"):
+            if _rows(connection, field.alice.pk, statement) != 1:
+                yield f"Alice could not: {statement}"
+    for what, statement in {
+        "see the domain": f"SELECT 1 FROM universes_universe WHERE id = {field.domain.pk}",
+        "see the domain's members": f"SELECT 1 FROM universes_membership WHERE universe_id = {field.domain.pk}",
+        "see the house's job": f"SELECT 1 FROM core_job WHERE id = {field.house_job.pk}",
+        "see the house's log": f"SELECT 1 FROM core_jobline WHERE job_id = {field.house_job.pk}",
+    }.items():
+        if _rows(connection, field.eve.pk, statement) != 1:
+            yield f"Eve could not {what}"
+
+
+def _rows(connection: psycopg.Connection, tenant: int | None, statement: str) -> int:
+    """How many rows the statement met; rolled back. -1 if it was refused."""
+    try:
+        with connection.transaction(force_rollback=True):
+            if tenant:
+                connection.execute("SELECT set_config('chronos.tenant', %s, true)", [str(tenant)])
+            return connection.execute(statement).rowcount
+    except psycopg.errors.InsufficientPrivilege:
+        return 0 if tenant else -1
+    except psycopg.IntegrityError:  # a constraint stopped it: the policies had let it through
+        return 1
+
+
+def _refused(connection: psycopg.Connection, tenant: int | None, statement: str) -> bool:
+    """Whether the database raised, rather than doing it or finding nothing."""
+    try:
+        with connection.transaction(force_rollback=True):
+            if tenant:
+                connection.execute("SELECT set_config('chronos.tenant', %s, true)", [str(tenant)])
+            connection.execute(statement)
+    except psycopg.errors.InsufficientPrivilege:
+        return True
+    except psycopg.IntegrityError:
+        return False
+    return False
