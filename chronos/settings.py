@@ -214,6 +214,10 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_TIMEZONE = "UTC"
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 
+# A job whose worker is silent for this long is another worker's; with the sweep every 15 s that is within a minute.
+JOB_LEASE_SECONDS = 30
+JOB_WAKE_AGAIN_SECONDS = 20
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True

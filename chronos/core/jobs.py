@@ -42,9 +42,9 @@ log = logging.getLogger(__name__)
 P = TypeVar("P", bound=BaseModel)
 T = TypeVar("T")
 
-LEASE = timedelta(seconds=30)
-HEARTBEAT_SECONDS = 3.0
-WAKE_AGAIN = timedelta(seconds=20)  # a queued job that nobody took is announced again
+LEASE = timedelta(seconds=settings.JOB_LEASE_SECONDS)
+HEARTBEAT_SECONDS = settings.JOB_LEASE_SECONDS / 10
+WAKE_AGAIN = timedelta(seconds=settings.JOB_WAKE_AGAIN_SECONDS)  # a queued job that nobody took is announced again
 ATTEMPTS = 5  # a job that kills its worker this often is the cause, not the victim
 CHANNEL = "chronos:jobs"
 
@@ -406,7 +406,7 @@ def _heartbeat(run: Run) -> Iterator[None]:
 
     def beat() -> None:
         last = time.monotonic()
-        while not ended.wait(HEARTBEAT_SECONDS / 3):
+        while not ended.wait(1.0):
             try:
                 if time.monotonic() - last >= HEARTBEAT_SECONDS:
                     with tenancy.as_system("heartbeat of a job"):
