@@ -22,15 +22,18 @@ class Environment(BaseSettings):
     """One field per variable; the variable's name is the field's in upper case."""
 
     model_config = SettingsConfigDict(
-        env_file=os.environ.get("CHRONOS_ENV_FILE", BASE_DIR / ".env"), extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+        env_file=os.environ.get("CHRONOS_ENV_FILE", BASE_DIR / ".env"),
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     chronos_var: Path = Path("var")
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=1, le=65535)
+    port: int = Field(default=8000, ge=1, le=65535)
     public_url: str = ""
     allowed_hosts: Commas = []
-    secret_key: SecretStr | None = Field(None, min_length=32)
+    secret_key: SecretStr | None = Field(default=None, min_length=32)
     debug: bool = False
 
     database_url: SecretStr | None = None
@@ -38,9 +41,9 @@ class Environment(BaseSettings):
     redis_url: SecretStr | None = None
     postgres_user: str = ""
 
-    fetch_interval_minutes: int = Field(60, ge=1, le=10_080)
-    yahoo_requests_per_second: float = Field(1.0, gt=0, le=50)
-    worker_concurrency: int = Field(2, ge=1, le=64)
+    fetch_interval_minutes: int = Field(default=60, ge=1, le=10_080)
+    yahoo_requests_per_second: float = Field(default=1.0, gt=0, le=50)
+    worker_concurrency: int = Field(default=2, ge=1, le=64)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("chronos_var")

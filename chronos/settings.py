@@ -142,9 +142,7 @@ if ENVIRONMENT.database_url:
     _app = (
         _connection(ENVIRONMENT.database_app_url.get_secret_value())
         if ENVIRONMENT.database_app_url
-        else _connection(
-            ENVIRONMENT.database_url.get_secret_value(), f"{_owner['NAME'][:58]}_app", _app_password()
-        )
+        else _connection(ENVIRONMENT.database_url.get_secret_value(), f"{_owner['NAME'][:58]}_app", _app_password())
     )
     EMBEDDED_POSTGRES = False
 else:
@@ -171,9 +169,7 @@ def _next_database(url: str, step: int) -> str:
 
 
 EMBEDDED_VALKEY = ENVIRONMENT.redis_url is None
-REDIS_URL = (
-    ENVIRONMENT.redis_url.get_secret_value() if ENVIRONMENT.redis_url else EMBEDDED.valkey_url(KEYS, 0)
-)
+REDIS_URL = ENVIRONMENT.redis_url.get_secret_value() if ENVIRONMENT.redis_url else EMBEDDED.valkey_url(KEYS, 0)
 CACHE_URL = _next_database(REDIS_URL, 1)
 CACHES = {
     "default": {

@@ -42,7 +42,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops the others in order
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  nothing but one system call
+            preexec_fn=_die_with_parent,
         )
         threading.Thread(target=self._keep_log, args=(self.process,), daemon=True).start()
 
@@ -113,7 +113,9 @@ class Supervisor:
             status = child.process.returncode if child.process else "?"
             if child.deaths >= DEATHS:
                 tail = "\n".join(child.log.read_text(errors="replace").splitlines()[-8:])
-                raise GivenUp(f"{child.name} ended {DEATHS} times, last with status {status}. The end of {child.log}:\n{tail}")
+                raise GivenUp(
+                    f"{child.name} ended {DEATHS} times, last with status {status}. The end of {child.log}:\n{tail}"
+                )
             wait = min(30.0, 2.0 ** (child.deaths - 1))
             self.say(f"{child.name} ended (status {status}); starting it again in {wait:.0f} s. Its log: {child.log}")
             child.not_before = now + wait

@@ -83,15 +83,21 @@ class Asset(models.Model):
     asset_class = models.CharField(max_length=10, choices=AssetClass.choices, default=AssetClass.STOCK)
     exchange = models.CharField(max_length=40, blank=True)
     currency = models.CharField(max_length=10, blank=True)
-    calendar = models.CharField(max_length=20, blank=True, help_text="exchange_calendars' name, e.g. XNYS; 24/7 for crypto")
+    calendar = models.CharField(
+        max_length=20, blank=True, help_text="exchange_calendars' name, e.g. XNYS; 24/7 for crypto"
+    )
     sector = models.CharField(max_length=100, blank=True)
     industry = models.CharField(max_length=150, blank=True)
     market_cap = models.DecimalField(max_digits=24, decimal_places=2, null=True, blank=True)
     price_earnings = models.DecimalField("P/E", max_digits=14, decimal_places=4, null=True, blank=True)
-    dividend_yield = models.DecimalField(max_digits=10, decimal_places=6, null=True, blank=True, help_text="0.0125 is 1.25 %")
+    dividend_yield = models.DecimalField(
+        max_digits=10, decimal_places=6, null=True, blank=True, help_text="0.0125 is 1.25 %"
+    )
     metadata = models.JSONField(default=dict, blank=True)
     is_sample = models.BooleanField(default=False, help_text="Bundled history that never moves; not for decisions")
-    validated_at = models.DateTimeField(null=True, blank=True, help_text="When a provider last confirmed that it exists")
+    validated_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a provider last confirmed that it exists"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = AssetQuerySet.as_manager()
@@ -132,13 +138,17 @@ class Series(models.Model):
     asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="series")
     timeframe = models.CharField(max_length=4, choices=Timeframe.choices)
     source = models.CharField(max_length=40, blank=True, help_text="Provider of the newest candle")
-    revision = models.PositiveIntegerField(default=0, help_text="Raised when a stored candle changes or one is added in the past")
+    revision = models.PositiveIntegerField(
+        default=0, help_text="Raised when a stored candle changes or one is added in the past"
+    )
     candle_count = models.PositiveBigIntegerField(default=0)
     first_open = models.DateTimeField(null=True, blank=True)
     last_open = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField(null=True, blank=True, help_text="When candles were last added or revised")
     checked_at = models.DateTimeField(null=True, blank=True, help_text="When a provider last answered for it")
-    failed_at = models.DateTimeField(null=True, blank=True, help_text="Since when providers have not answered; empty while they do")
+    failed_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when providers have not answered; empty while they do"
+    )
     failure = models.CharField(max_length=300, blank=True)
 
     class Meta:
@@ -268,5 +278,3 @@ class ProviderState(models.Model):
 def available_at(open_time: datetime, timeframe: Timeframe) -> datetime:
     """When a candle is complete, by its length alone; a market's calendar may say earlier."""
     return open_time + timeframe.length
-
-

@@ -59,9 +59,9 @@ def owner():
     import psycopg
     from django.conf import settings
 
-    from chronos.core.database import _conninfo
+    from chronos.core.database import conninfo
 
-    return psycopg.connect(_conninfo(settings.DATABASES["owner"]), autocommit=True)
+    return psycopg.connect(conninfo(settings.DATABASES["owner"]), autocommit=True)
 
 
 def _empty() -> None:
@@ -77,9 +77,7 @@ def _empty() -> None:
             if row[0] not in KEPT
         ]
         connection.execute("SELECT set_config('chronos.system', 'tests', false)")
-        dirty = [
-            table for table in tables if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
-        ]
+        dirty = [table for table in tables if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()]
         if dirty:
             connection.execute(f"TRUNCATE {', '.join(dirty)} RESTART IDENTITY CASCADE")
     cache.clear()

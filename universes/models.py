@@ -90,7 +90,8 @@ class Membership(models.Model):
                 fields=["universe", "asset"], condition=Q(left_at=None), name="universes_membership_one_open_stay"
             ),
             models.CheckConstraint(
-                condition=Q(left_at=None) | Q(left_at__gte=F("joined_at")), name="universes_membership_leaves_after_joining"
+                condition=Q(left_at=None) | Q(left_at__gte=F("joined_at")),
+                name="universes_membership_leaves_after_joining",
             ),
         ]
 

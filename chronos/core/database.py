@@ -1,12 +1,14 @@
 """Bring the database to where this version needs it: roles, the database itself, migrations, grants."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import psycopg
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 OLDEST = 18  # MERGE … RETURNING with OLD and NEW
 
@@ -27,7 +29,7 @@ def prepare(say: Callable[[str], None] = lambda _: None) -> None:
     if settings.EMBEDDED_POSTGRES:
         _create_embedded(owner)
     try:
-        with psycopg.connect(_conninfo(owner), autocommit=True, connect_timeout=10) as connection:
+        with psycopg.connect(conninfo(owner), autocommit=True, connect_timeout=10) as connection:
             if connection.info.server_version < OLDEST * 10_000:
                 raise DatabaseError(
                     f"PostgreSQL {OLDEST} or newer is needed; the server of DATABASE_URL is"
@@ -39,15 +41,16 @@ def prepare(say: Callable[[str], None] = lambda _: None) -> None:
     say("Applying migrations")
     call_command("migrate", database="owner", interactive=False, verbosity=0)
     connections["owner"].close()
-    with psycopg.connect(_conninfo(owner), autocommit=True) as connection:
+    with psycopg.connect(conninfo(owner), autocommit=True) as connection:
         _grant(connection, app["USER"], owner["NAME"])
     _check_app_role(app)
 
 
-def _conninfo(parts: dict[str, object]) -> str:
-    options = {k: v for k, v in parts["OPTIONS"].items() if k != "pool"}  # type: ignore[attr-defined]
+def conninfo(parts: Mapping[str, Any]) -> str:
+    """libpq's words for one of Django's database settings."""
+    options = {key: value for key, value in parts["OPTIONS"].items() if key != "pool"}
     named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    return psycopg.conninfo.make_conninfo(
+    return make_conninfo(
         **{word: parts[ours] for word, ours in named.items() if parts.get(ours)}, **options
     )
 
@@ -58,7 +61,7 @@ def _create_embedded(owner: dict[str, str]) -> None:
         "PASSWORD": settings.KEYS.postgres_password,
         "NAME": "postgres",
     }
-    with psycopg.connect(_conninfo(superuser), autocommit=True) as connection:
+    with psycopg.connect(conninfo(superuser), autocommit=True) as connection:
         if not _role_exists(connection, owner["USER"]):
             connection.execute(
                 sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD {}").format(
@@ -85,13 +88,13 @@ def _ensure_app_role(connection: psycopg.Connection, app: dict[str, str]) -> Non
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, password))
             return
         try:
-            psycopg.connect(_conninfo(app), connect_timeout=10).close()
+            psycopg.connect(conninfo(app), connect_timeout=10).close()
         except psycopg.OperationalError:  # SECRET_KEY has changed since, and with it the password
             connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(role, password))
     except psycopg.errors.InsufficientPrivilege:
         raise DatabaseError(
             f"The role of DATABASE_URL may not create the role the program runs as. As an administrator:"
-            f' CREATE ROLE "{app["USER"]}" LOGIN PASSWORD \'…\'; then set DATABASE_APP_URL to it.'
+            f" CREATE ROLE \"{app['USER']}\" LOGIN PASSWORD '…'; then set DATABASE_APP_URL to it."
         ) from None
 
 
@@ -104,14 +107,12 @@ def _grant(connection: psycopg.Connection, role: str, database: str) -> None:
         "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}",
         "REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM {role}",
     ):
-        connection.execute(
-            sql.SQL(statement).format(role=sql.Identifier(role), database=sql.Identifier(database))
-        )
+        connection.execute(sql.SQL(statement).format(role=sql.Identifier(role), database=sql.Identifier(database)))
 
 
 def _check_app_role(app: dict[str, str]) -> None:
     """The program must not be able to get round its own policies."""
-    with psycopg.connect(_conninfo(app)) as connection:
+    with psycopg.connect(conninfo(app)) as connection:
         found = connection.execute(
             "SELECT r.rolsuper OR r.rolbypassrls OR EXISTS ("
             " SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND pg_has_role(current_user, tableowner, 'MEMBER'))"
@@ -119,5 +120,6 @@ def _check_app_role(app: dict[str, str]) -> None:
         ).fetchone()
     if found and found[0]:
         raise DatabaseError(
-            f"The role {app['USER']!r} owns tables, is a superuser or bypasses row security: give DATABASE_APP_URL a plain role."
+            f"The role {app['USER']!r} owns tables, is a superuser or bypasses row security:"
+            " give DATABASE_APP_URL a plain role."
         )

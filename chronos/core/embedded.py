@@ -143,7 +143,9 @@ class Services:
     ) -> None:
         self.places, self.keys, self.durable, self.say = places, keys, durable, say
         self.started_postgres = False  # by us, just now: its schema may be an older version's
-        self._servers: list[_Postgres | _Valkey] = ([_Postgres(self)] if postgres else []) + ([_Valkey(self)] if valkey else [])
+        self._servers: list[_Postgres | _Valkey] = ([_Postgres(self)] if postgres else []) + (
+            [_Valkey(self)] if valkey else []
+        )
         self._users: int | None = None
 
     def __enter__(self) -> "Services":
@@ -258,12 +260,9 @@ class _Postgres:
         except psycopg.OperationalError:
             return False
 
-    def _run(self, *command: str, **options: object) -> subprocess.Popen[bytes]:
+    def _run(self, *command: str) -> subprocess.Popen[bytes]:
         """A process of the server's user, out of our process group so that Ctrl-C reaches it last."""
-        identity: dict[str, object] = {}
-        if self.places.server_user:
-            account = pwd.getpwnam(self.places.server_user)
-            identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        account = pwd.getpwnam(self.places.server_user) if self.places.server_user else None
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -273,11 +272,13 @@ class _Postgres:
                 start_new_session=True,
                 cwd="/",
                 env={"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"},
-                **identity,  # type: ignore[call-overload]
+                user=account and account.pw_uid,
+                group=account and account.pw_gid,
+                extra_groups=[] if account else None,
             )
 
     def _copy_binaries(self) -> None:
-        """As root with an unreachable virtual environment: a copy the server's user can read, made whole or not at all."""
+        """As root with an unreachable virtual environment: a copy its user can read, made whole or not at all."""
         target = self.places.binaries.parent
         if target.exists():
             return

@@ -84,4 +84,6 @@ def ready(request: HttpRequest) -> JsonResponse:
     found = checks()
     everything = all(check.ok for check in found)
     told = [asdict(c) if request.user.is_authenticated else {"name": c.name, "ok": c.ok} for c in found]
-    return JsonResponse({"status": "ok" if everything else "failing", "checks": told}, status=200 if everything else 503)
+    return JsonResponse(
+        {"status": "ok" if everything else "failing", "checks": told}, status=200 if everything else 503
+    )

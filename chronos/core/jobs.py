@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 import orjson
@@ -154,7 +154,7 @@ def wake(waiting: Job) -> None:
     """Tell a worker. If the broker is down the sweeper will tell it later: the row is what counts."""
     try:
         run_job.delay(waiting.pk)
-    except Exception:  # noqa: BLE001  kombu's errors have no common base; none may undo the committed row
+    except Exception:
         log.warning("the broker did not take the wake-up of a job", exc_info=True, extra={"job_id": waiting.pk})
     announce(waiting.pk, waiting.owner_id)
 
@@ -220,8 +220,8 @@ class Run:
         self._pool: ThreadPoolExecutor | None = None
 
     @property
-    def since(self) -> Any:
-        """When the job was asked for. What was done after that, by whatever attempt or other job, need not be repeated."""
+    def since(self) -> datetime:
+        """When the job was asked for. What was done since, by whatever attempt or other job, need not be repeated."""
         return self.job.created_at
 
     def acting(self) -> AbstractContextManager[None]:
@@ -361,7 +361,7 @@ def _outcome(run: Run) -> tuple[str, str, dict[str, Any]] | None:
         raise
     except (UnknownKind, ValidationError) as error:
         return "failed", f"This version of Chronos can't run it: {error}", {}
-    except Exception as error:  # noqa: BLE001  whatever a job does, its row must say how it ended
+    except Exception as error:
         log.exception("a job failed")
         text = logs.redact(f"{type(error).__name__}: {error}")
         return "failed", f"An unexpected fault stopped it ({text}). The worker's log has the details.", {}
@@ -392,7 +392,9 @@ def _give_back(run: Run) -> None:
     for _ in range(20):
         try:
             with tenancy.as_system("give a job back"):
-                Job.objects.filter(pk=run.job.pk, lease=run.lease).update(lease_until=timezone.now(), attempt=F("attempt") - 1)
+                Job.objects.filter(pk=run.job.pk, lease=run.lease).update(
+                    lease_until=timezone.now(), attempt=F("attempt") - 1
+                )
             return
         except (OperationalError, InterfaceError):
             connection.close()

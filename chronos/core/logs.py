@@ -5,7 +5,8 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from django.http import HttpRequest
@@ -13,7 +14,7 @@ from django.http.response import HttpResponseBase
 from pythonjsonlogger.json import JsonFormatter
 
 # What the current thread or task is working for, e.g. {"request_id": "…"} or {"job_id": 7}; in every line it logs.
-context: contextvars.ContextVar[dict[str, Any]] = contextvars.ContextVar("log context", default={})
+context: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("log context", default=MappingProxyType({}))
 
 _SECRETS = (
     re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"),  # user:password in an address
@@ -26,18 +27,14 @@ _SECRETS = (
 def redact(text: str) -> str:
     """The text with passwords, keys, tokens and sign-in secrets replaced by `***`."""
     for pattern in _SECRETS:
-        text = pattern.sub(
-            lambda found: found[0].replace(found[1], "***") if found.re.groups else "***", text
-        )
+        text = pattern.sub(lambda found: found[0].replace(found[1], "***") if found.re.groups else "***", text)
     return text
 
 
 class Json(JsonFormatter):
     """One JSON object a line: time, level, logger, message, the context, and any extras."""
 
-    def add_fields(
-        self, log_record: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
-    ) -> None:
+    def add_fields(self, log_record: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         super().add_fields(log_record, record, message_dict)
         log_record.update(context.get())
 

@@ -3,7 +3,7 @@
 import secrets
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
@@ -16,7 +16,7 @@ from django.utils import timezone
 class User(AbstractUser):
     """A person, and so a tenant."""
 
-    class Meta(AbstractUser.Meta):  # type: ignore[name-defined,misc]
+    class Meta(AbstractUser.Meta):
         pass
 
     def __str__(self) -> str:
@@ -104,7 +104,7 @@ class Job(models.Model):
     UNFINISHED = (State.QUEUED, State.RUNNING)
 
     owner = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="jobs",
-                              help_text="Nobody for the house's own scheduled work, which everybody may see.")  # fmt: skip
+                              help_text="Nobody for the house's own scheduled work, seen by all.")  # fmt: skip
     kind = models.CharField(max_length=60)
     subject = models.CharField(max_length=200, help_text="What it is about, in words")
     subject_url = models.CharField(max_length=200, blank=True)

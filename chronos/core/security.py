@@ -26,7 +26,7 @@ POLICY = "; ".join(
 
 
 class ContentSecurityPolicy:
-    """One strict policy for all pages, the admin included; nothing inline, nothing evaluated, nothing from elsewhere."""
+    """One strict policy for all pages, the admin included: nothing inline, evaluated or from elsewhere."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

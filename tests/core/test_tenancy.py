@@ -120,7 +120,9 @@ def test_every_table_is_protected_and_forced_or_exempt_for_a_reason():
 
 def test_the_program_is_neither_owner_nor_superuser():
     with connection.cursor() as cursor:
-        cursor.execute("SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = current_user")
+        cursor.execute(
+            "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = current_user"
+        )
         assert cursor.fetchone() == (False, False, False, False)
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="must be owner"):
             connection.connection.execute("ALTER TABLE core_job DISABLE ROW LEVEL SECURITY")

@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
                 ('woken_at', models.DateTimeField(blank=True, help_text='When a worker was last told of it', null=True)),
                 ('started_at', models.DateTimeField(blank=True, null=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('owner', models.ForeignKey(blank=True, help_text="Nobody for the house's own scheduled work, which everybody may see.", null=True, on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to=settings.AUTH_USER_MODEL)),
+                ('owner', models.ForeignKey(blank=True, help_text="Nobody for the house's own scheduled work, seen by all.", null=True, on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to=settings.AUTH_USER_MODEL)),
                 ('rerun_of', models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='reruns', to='core.job')),
             ],
         ),

@@ -15,11 +15,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from universes.scheduling import ensure_schedule
 
 from chronos.core import database, embedded, jobs
 from chronos.core.models import SignInLink, User
 from chronos.supervisor import Child, GivenUp, Supervisor
-from universes.scheduling import ensure_schedule
 
 READY_SECONDS = 60
 
@@ -53,7 +53,7 @@ class Command(BaseCommand):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise CommandError(
-                    f"Chronos already runs on {settings.CHRONOS_VAR}. For a way in: manage.py create_login_link USERNAME."
+                    f"Chronos already runs on {settings.CHRONOS_VAR}. A way in: manage.py create_login_link USERNAME."
                     " For a second one beside it: make run PORT=8001 CHRONOS_VAR=var2."
                 ) from None
             self._check_port()
@@ -68,7 +68,9 @@ class Command(BaseCommand):
             try:
                 probe.bind((host, port))
             except OSError as error:
-                raise CommandError(f"Port {port} on {host} can't be used ({error.strerror}): make run PORT=8001") from None
+                raise CommandError(
+                    f"Port {port} on {host} can't be used ({error.strerror}): make run PORT=8001"
+                ) from None
 
     def _prepare(self) -> None:
         database.prepare(self.say)
@@ -124,14 +126,16 @@ class Command(BaseCommand):
         link, person = _way_in()
         self.say(f"\nChronos is ready.\n\n    {link}\n")
         if person:
-            self.say(f"This address signs {person} in once, within an hour; another: manage.py create_login_link {person}")
+            self.say(
+                f"This address signs {person} in once, within an hour; another: manage.py create_login_link {person}"
+            )
         self.say(f"Logs: {settings.CHRONOS_VAR / 'log'}. Ctrl-C stops everything.")
 
     @staticmethod
     def _answers() -> bool:
         host = settings.ENVIRONMENT.host
         local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-        request = urllib.request.Request(  # noqa: S310  our own address
+        request = urllib.request.Request(
             f"http://{local}:{settings.ENVIRONMENT.port}/health/live", headers={"Host": "localhost"}
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for providers

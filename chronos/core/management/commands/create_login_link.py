@@ -12,7 +12,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")
-        parser.add_argument("--hours", type=float, default=1, help="how long the link may wait (default 1, at most 168)")
+        parser.add_argument(
+            "--hours", type=float, default=1, help="how long the link may wait (default 1, at most 168)"
+        )
         parser.add_argument("--json", action="store_true", help="one JSON object instead of the bare address")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -28,4 +30,6 @@ class Command(BaseCommand):
             return people.get(username=username)
         except User.DoesNotExist:
             names = ", ".join(people.order_by("username").values_list("username", flat=True)[:20])
-            raise CommandError(f"There is no active person called {username!r}. There is: {names or 'nobody yet'}.") from None
+            raise CommandError(
+                f"There is no active person called {username!r}. There is: {names or 'nobody yet'}."
+            ) from None

@@ -18,7 +18,9 @@ class Command(BaseCommand):
         found = checks()
         everything = all(check.ok for check in found)
         if options["json"]:
-            self.stdout.write(json.dumps({"status": "ok" if everything else "failing", "checks": [asdict(c) for c in found]}))
+            self.stdout.write(
+                json.dumps({"status": "ok" if everything else "failing", "checks": [asdict(c) for c in found]})
+            )
         else:
             for check in found:
                 self.stdout.write(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<11} {check.detail}")
