@@ -1,1 +1,27 @@
 """The sources of candles. A new one is one file here and one line below."""
+
+from marketdata.models import AssetClass
+from marketdata.providers.base import Provider
+from marketdata.providers.yahoo import Yahoo
+
+# By name, in the order in which they are asked for an asset.
+REGISTRY: dict[str, Provider] = {
+    Yahoo.name: Yahoo(),
+}
+
+
+class UnknownProvider(Exception):
+    """There is no provider of this name; the text lists those there are."""
+
+
+def named(name: str) -> Provider:
+    """The provider that is called so in the database and on the command line. Raises `UnknownProvider`."""
+    try:
+        return REGISTRY[name.strip().lower()]
+    except KeyError:
+        raise UnknownProvider(f"There is no provider called {name!r}; there are: {', '.join(REGISTRY)}.") from None
+
+
+def for_asset_class(asset_class: AssetClass) -> list[Provider]:
+    """Those that can be asked for assets of this class, first choice first."""
+    return [provider for provider in REGISTRY.values() if asset_class in provider.asset_classes]

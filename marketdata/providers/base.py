@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
 
 class ProviderError(Exception):
-    """A provider did not give what was asked. `str()` names the thing and what to do about it."""
+    """A provider did not give what was asked. `str()` names the thing and what to do about it.
+
+    `retried`: another attempt may help. `answered`: the provider is up and said no, so it is not failing.
+    """
 
     retried: ClassVar[bool] = False
+    answered: ClassVar[bool] = False
 
 
 class RateLimited(ProviderError):
@@ -58,13 +62,19 @@ class Unavailable(ProviderError):
 class SymbolNotFound(ProviderError):
     """The provider does not know the symbol; final."""
 
+    answered = True
+
 
 class NoData(ProviderError):
     """The symbol is known and there is nothing in the range."""
 
+    answered = True
+
 
 class BadRequest(ProviderError):
     """We asked for something the provider can't do; final."""
+
+    answered = True
 
 
 class AuthError(ProviderError):
@@ -110,7 +120,12 @@ class Provider(Protocol):
     label: ClassVar[str]  # on pages
     asset_classes: ClassVar[frozenset[AssetClass]]
     windows: ClassVar[Mapping[Timeframe, timedelta]]  # timeframes it has, and the longest range of one request
-    requests_per_second: float  # of the bucket that all workers share
+    reach: ClassVar[Mapping[Timeframe, timedelta]]  # how far back it keeps a timeframe, if not for ever
+
+    @property
+    def requests_per_second(self) -> float:
+        """Of the bucket that all workers share."""
+        ...
 
     def spelling(self, symbol: str, asset_class: AssetClass) -> str:
         """The provider's usual way to write a canonical symbol; a stored `Spelling` goes first."""

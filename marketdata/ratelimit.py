@@ -1,0 +1,105 @@
+"""How fast a provider may be asked: one bucket for all workers, kept in Valkey.
+
+The bucket is a generic cell rate algorithm: it stores the moment from which the next request is free. Taking a turn
+moves that moment on by one interval and says how long to wait for it, so that everybody who waits has a place in the
+line. A provider that asks for a pause pauses everybody. While Valkey is away each process keeps the same rate by
+itself: slower than nothing, never unlimited.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+import redis
+from django.conf import settings
+
+log = logging.getLogger(__name__)
+
+# KEYS: the bucket. ARGV: interval, turns to take, longest wait, pause; all seconds but the turns. Answers the wait, or
+# minus the wait if that is longer than allowed, in which case no turn is taken. Valkey's own clock counts: the
+# workers' clocks may differ.
+_SCRIPT = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
+local interval, turns, longest, pause = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local free = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'), pause > 0 and now + pause or 0)
+local wait = free - now
+if wait > longest then
+    return tostring(-wait)
+end
+free = free + turns * interval
+if free > now then
+    redis.call('SET', KEYS[1], string.format('%.6f', free), 'PX', math.ceil((free - now) * 1000) + 1000)
+end
+return tostring(wait)
+"""
+
+_FOREVER = 1e9
+
+
+class TooLong(Exception):
+    """The next turn is further away than the caller would wait. `seconds` says how far; no turn was taken."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:.0f} s")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The turns of one provider and key. Taking one answers how many seconds to wait before using it."""
+
+    name: str
+    per_second: float
+
+    def take(self, longest: float = _FOREVER) -> float:
+        """Take the next turn; seconds until it. Raises `TooLong` if that is more than `longest`."""
+        wait = self._ask(turns=1, longest=longest)
+        if wait < 0:
+            raise TooLong(-wait)
+        return wait
+
+    def charge(self, turns: int) -> None:
+        """Pay for requests that were made without a turn; those who come next wait for them."""
+        if turns > 0:
+            self._ask(turns=turns)
+
+    def pause(self, seconds: float) -> None:
+        """Nobody gets a turn before that, because the provider said so."""
+        if seconds > 0:
+            self._ask(turns=0, pause=seconds)
+
+    def _ask(self, *, turns: int, longest: float = _FOREVER, pause: float = 0.0) -> float:
+        interval = 1 / self.per_second
+        try:
+            answer = _valkey().eval(_SCRIPT, 1, f"chronos:turns:{self.name}", interval, turns, longest, pause)
+            return float(answer)  # type: ignore[arg-type]  # redis-py types it for its async client too
+        except redis.RedisError as error:
+            log.warning("Valkey is away: this process keeps the rate by itself", extra={"reason": str(error)})
+            return _ask_here(self.name, interval, turns, longest, pause)
+
+
+_free_here: dict[str, float] = {}
+_lock = threading.Lock()
+
+
+def _ask_here(name: str, interval: float, turns: int, longest: float, pause: float) -> float:
+    """The script's arithmetic, in this process alone."""
+    with _lock:
+        now = time.monotonic()
+        free = max(now, _free_here.get(name, 0.0), now + pause)
+        if free - now > longest:
+            return now - free
+        _free_here[name] = free + turns * interval
+        return free - now
+
+
+_connection: redis.Redis | None = None
+
+
+def _valkey() -> redis.Redis:
+    global _connection
+    if _connection is None:
+        _connection = redis.Redis.from_url(settings.CACHE_URL, socket_timeout=2, socket_connect_timeout=2)
+    return _connection

@@ -1,0 +1,1 @@
+"""Servers on this machine that speak a provider's protocol, faults included."""
