@@ -33,7 +33,7 @@ class Environment(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65535)
     public_url: str = ""
     allowed_hosts: Commas = []
-    secret_key: SecretStr | None = Field(default=None, min_length=32)
+    secret_key: SecretStr | None = None
     debug: bool = False
 
     database_url: SecretStr | None = None
@@ -50,6 +50,13 @@ class Environment(BaseSettings):
     @classmethod
     def _from_the_project(cls, value: Path) -> Path:
         return (BASE_DIR / value.expanduser()).resolve()
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters, or be empty: then one is made")
+        return value
 
     @field_validator("database_url", "database_app_url")
     @classmethod

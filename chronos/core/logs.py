@@ -19,6 +19,7 @@ context: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("log
 _SECRETS = (
     re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"),  # user:password in an address
     re.compile(r"(?i)\b(?:api_?key|crumb|token|password|passwd|secret|authorization)\b[\"']?\s*[=:]\s*[\"']?(?:bearer\s+)?([^\s\"'&,;]+)"),
+    re.compile(r"(?i)\bapi key as (\S+)"),  # Alpha Vantage repeats the key in its quota message
     re.compile(r"(?<=/sign-in/)[A-Za-z0-9_-]{20,}"),
     re.compile(r"(?i)(?<=bearer )[A-Za-z0-9._~+/-]{8,}"),
 )  # fmt: skip
@@ -38,8 +39,9 @@ class Json(JsonFormatter):
         super().add_fields(log_record, record, message_dict)
         log_record.update(context.get())
 
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+    def process_log_record(self, log_record: dict[str, Any]) -> dict[str, Any]:
+        """Before it becomes JSON: a secret cut out of finished JSON could take a quote or a bracket with it."""
+        return {key: redact(value) if isinstance(value, str) else value for key, value in log_record.items()}
 
 
 def logging_configuration(level: str) -> dict[str, Any]:
