@@ -335,6 +335,8 @@ class _Postgres:
         """The process that postmaster.pid names, if it is alive."""
         with contextlib.suppress(FileNotFoundError, ValueError, IndexError, ProcessLookupError):
             pid = int((self.places.postgres / "postmaster.pid").read_text().splitlines()[0])
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)  # a dead child of ours would seem alive until it is collected
             os.kill(pid, 0)
             if self._is_postgres(pid):
                 return pid
@@ -342,6 +344,7 @@ class _Postgres:
 
     @staticmethod
     def _is_postgres(pid: int) -> bool:
+        """Also false for a dead one that its parent has not collected: its command line is empty."""
         try:
             return b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
@@ -351,6 +354,7 @@ class _Postgres:
         """After a crash (or in a new container) the pid may belong to somebody else, and PostgreSQL would refuse."""
         if self._pid() is None:
             (self.places.postgres / "postmaster.pid").unlink(missing_ok=True)
+            (self.places.sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     def _start(self) -> None:
         options = {
@@ -374,12 +378,17 @@ class _Postgres:
         if not self.services.durable:
             options |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
         settings = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
-        server = self._run(str(self.places.binaries / "postgres"), "-D", str(self.places.postgres), *settings)
+        command = (str(self.places.binaries / "postgres"), "-D", str(self.places.postgres), *settings)
+        server = self._run(*command)
         started = time.monotonic()
         told = False
         while not self._answers():
             if server.poll() is not None:
-                raise EmbeddedError(f"PostgreSQL ended while starting. The end of {self.log}:\n{_tail(self.log)}")
+                words = _tail(self.log)
+                if "is still in use" not in words or time.monotonic() - started > 20:
+                    raise EmbeddedError(f"PostgreSQL ended while starting. The end of {self.log}:\n{words}")
+                time.sleep(0.2)  # the children of one that was killed are still leaving its memory
+                server = self._run(*command)
             waited = time.monotonic() - started
             if waited > _START_SECONDS:
                 raise EmbeddedError(f"PostgreSQL did not answer within {_START_SECONDS} s; see {self.log}")

@@ -1,0 +1,165 @@
+"""The embedded servers: started once, shared, stopped by the last, recovered after a crash, wherever they lie."""
+
+import os
+import pwd
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from chronos.core import embedded
+from chronos.core.keys import load_or_create
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def var(tmp_path) -> Path:
+    """A state directory with a space in its path, that others may enter."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (tmp_path / "a b").mkdir()
+    return tmp_path / "a b" / "var"
+
+
+def services(var: Path, **options) -> embedded.Services:
+    return embedded.Services(embedded.plan(var), load_or_create(var / "keys.json"), durable=False, **options)
+
+
+def connect(running: embedded.Services) -> psycopg.Connection:
+    return psycopg.connect(
+        host=str(running.places.sockets), user="postgres", password=running.keys.postgres_password, dbname="postgres",
+        autocommit=True,
+    )  # fmt: skip
+
+
+def pid_of(running: embedded.Services) -> int:
+    return int((running.places.postgres / "postmaster.pid").read_text().splitlines()[0])
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
+
+
+def test_planning_and_keys_start_nothing(var):
+    places = embedded.plan(var)
+    assert not var.exists()
+    assert len(str(places.sockets)) < 90
+
+
+def test_data_survive_a_stop_and_a_crash_in_a_path_with_a_space(var):
+    with services(var) as first:
+        assert first.started_postgres
+        with connect(first) as database:
+            database.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        pid = pid_of(first)
+    assert is_gone(pid)
+
+    with services(var) as second:
+        os.kill(pid_of(second), signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while not is_gone(pid_of(second)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        second.revive()
+        with connect(second) as database:
+            assert database.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_the_first_to_leave_stops_nothing_and_the_last_stops_all(var):
+    first, second = services(var), services(var)
+    first.open()
+    second.open()
+    assert not second.started_postgres
+    pid = pid_of(first)
+    first.close()
+    connect(second).close()
+    second.close()
+    assert is_gone(pid)
+
+
+def test_a_killed_user_does_not_keep_them_running(var):
+    """The lock goes with its process, so the next one to leave is the last."""
+    code = (
+        "import sys, time; from pathlib import Path; from tests.core.test_embedded import services;"
+        " services(Path(sys.argv[1])).open(); print('open', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, str(var)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert other.stdout
+    assert other.stdout.readline() == b"open\n"
+    other.kill()
+    other.wait()
+    with services(var) as ours:
+        assert not ours.started_postgres  # still running, orphaned
+        pid = pid_of(ours)
+    assert is_gone(pid)
+
+
+def test_a_stale_pid_file_that_names_somebody_else_is_no_obstacle(var):
+    with services(var) as running:
+        text = (running.places.postgres / "postmaster.pid").read_text()
+    stale = running.places.postgres / "postmaster.pid"
+    stale.write_text(text.replace(text.splitlines()[0], str(os.getpid()), 1))
+    os.chown(stale, embedded._server_uid(running.places), -1)
+    with services(var) as again:
+        connect(again).close()
+
+
+def test_only_sockets_that_only_their_user_can_enter_and_no_way_without_a_password(var):
+    with services(var) as running:
+        found = running.places.sockets.stat()
+        assert stat.S_IMODE(found.st_mode) == 0o700
+        assert found.st_uid == embedded._server_uid(running.places)
+        with connect(running) as database:
+            assert database.execute("SHOW listen_addresses").fetchone() == ("",)
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(host=str(running.places.sockets), user="postgres", dbname="postgres", password="guess")
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(unix_socket_path=str(running.places.valkey_socket)).ping()
+    assert stat.S_IMODE((var / "keys.json").stat().st_mode) == 0o600
+
+
+def test_a_socket_directory_of_somebody_else_is_refused(var):
+    places = embedded.plan(var)
+    places.sockets.mkdir(parents=True)
+    places.sockets.chmod(0o777)
+    try:
+        with pytest.raises(embedded.EmbeddedError, match="only user"):
+            services(var).open()
+    finally:
+        places.sockets.rmdir()
+
+
+def test_what_ends_while_starting_is_told_with_its_last_words(var):
+    with services(var) as running:
+        pass
+    (running.places.postgres / "global" / "pg_control").unlink()
+    with pytest.raises(embedded.EmbeddedError, match="pg_control"):
+        services(var).open()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root must hand PostgreSQL to another user")
+def test_as_root_with_a_path_nobody_else_can_enter(var):
+    var.mkdir()
+    var.parent.chmod(0o700)
+    places = embedded.plan(var)
+    assert not str(places.postgres).startswith(str(var))
+    with services(var) as running:
+        connect(running).close()
+        assert running.places.postgres.stat().st_uid == pwd.getpwnam(places.server_user or "").pw_uid
+    assert stat.S_IMODE(var.parent.stat().st_mode) == 0o700  # nobody's directories were opened up
+
+
+def test_keys_are_made_once_whoever_comes(tmp_path):
+    path = tmp_path / "keys.json"
+    assert load_or_create(path) == load_or_create(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["keys.json"]
