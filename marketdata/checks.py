@@ -35,9 +35,15 @@ def faults(candles: "pa.Table", timeframe: Timeframe, now: datetime, *, final: b
     begun, because its source said so; otherwise as soon as its length has passed.
     """
     found: dict[int, str] = {}
-    for place, reason in (*_time_faults(candles, timeframe, now, final), *_number_faults(candles)):
+    for place, reason in (*_told(candles), *_time_faults(candles, timeframe, now, final), *_number_faults(candles)):
         found.setdefault(place, reason)
     return found
+
+
+def _told(candles: "pa.Table") -> Iterator[tuple[int, str]]:
+    """What the reader of the rows found wrong with them already."""
+    if "fault" in candles.column_names and candles["fault"].null_count < candles.num_rows:
+        yield from ((place, text) for place, text in enumerate(candles["fault"].to_pylist()) if text)
 
 
 def last_complete_open(timeframe: Timeframe, now: datetime) -> datetime:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from marketdata import checks
+from marketdata import checks, staging
 from marketdata.models import Asset, QuarantinedCandle, Series, Timeframe
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ GUARD_LEAST = 20  # fewer common candles than this tell nothing
 def schema() -> "pa.Schema":
     """A table of candles: the open in UTC, and the numbers as the text that the source gave, so that nothing is lost.
 
-    Two further columns are understood: `row` (int64), the row's number in its file, for messages; and `time`
-    (string), the time as it came, for rows whose `open_time` is null because it could not be read.
+    Three further columns are understood: `row` (int64), the row's number in its file, for messages; `time` (string),
+    the time as it came, for rows whose `open_time` is null because it could not be read; and `fault` (string), why
+    the reader of the file thinks that the row is no candle.
     """
     import pyarrow as pa
 
@@ -117,7 +118,7 @@ def _checked(candles: "pa.Table") -> "pa.Table":
     for wanted in schema():
         if wanted.name not in candles.column_names or candles.schema.field(wanted.name).type != wanted.type:
             raise ValueError(f"candles need a column {wanted.name} of type {wanted.type}")
-    extra = [name for name in ("row", "time") if name in candles.column_names]
+    extra = [name for name in ("row", "time", "fault") if name in candles.column_names]
     return candles.select([*schema().names, *extra])
 
 
@@ -141,98 +142,6 @@ def _batches(candles: "pa.Table") -> Iterator["pa.Table"]:
 
 # --- One batch, one transaction ----------------------------------------------------------------------------------
 
-_COLUMNS = ", ".join(checks.NUMBERS)
-
-# As exact as the target: with plain `numeric` nearly every identical row would compare as different.
-_STAGE = f"""
-CREATE TEMPORARY TABLE IF NOT EXISTS candle_stage ON COMMIT DELETE ROWS AS
-SELECT 0 AS place, open_time, {_COLUMNS} FROM marketdata_candle WITH NO DATA
-"""
-
-_POSSIBLE = """
-    low >= 0 AND low <= open AND low <= close AND high >= open AND high >= close AND volume >= 0
-    AND (quote_volume IS NULL OR quote_volume >= 0) AND (adj_close IS NULL OR adj_close >= 0)
-"""
-
-_IMPOSSIBLE = f"""
-SELECT place, CASE
-    WHEN low < 0 THEN 'its low ' || trim_scale(low) || ' is negative'
-    WHEN high < low THEN 'its high ' || trim_scale(high) || ' is below its low ' || trim_scale(low)
-    WHEN low > open THEN 'its low ' || trim_scale(low) || ' is above its open ' || trim_scale(open)
-    WHEN low > close THEN 'its low ' || trim_scale(low) || ' is above its close ' || trim_scale(close)
-    WHEN high < open THEN 'its high ' || trim_scale(high) || ' is below its open ' || trim_scale(open)
-    WHEN high < close THEN 'its high ' || trim_scale(high) || ' is below its close ' || trim_scale(close)
-    WHEN volume < 0 THEN 'its volume ' || trim_scale(volume) || ' is negative'
-    WHEN quote_volume < 0 THEN 'its quote_volume ' || trim_scale(quote_volume) || ' is negative'
-    ELSE 'its adj_close ' || trim_scale(adj_close) || ' is negative'
-END
-FROM candle_stage WHERE NOT ({_POSSIBLE})
-"""
-
-_TWINS = f"""
-WITH numbered AS (
-    SELECT *, first_value(place) OVER same AS kept, first_value(close) OVER same AS kept_close
-    FROM candle_stage WINDOW same AS (PARTITION BY open_time ORDER BY place)
-)
-SELECT n.place, n.kept, trim_scale(n.close)::text, trim_scale(n.kept_close)::text,
-       ({", ".join(f"n.{name}" for name in checks.NUMBERS)}) IS NOT DISTINCT FROM
-       ({", ".join(f"f.{name}" for name in checks.NUMBERS)})
-FROM numbered n JOIN candle_stage f ON f.place = n.kept
-WHERE n.place > n.kept
-"""
-
-# The new row over the stored one `c`: what the source left out stays as long as the number it belongs to.
-_NEW = {name: f"s.{name}" for name in checks.NUMBERS} | {
-    "adj_close": "coalesce(s.adj_close, CASE WHEN s.close = c.close THEN c.adj_close END)",
-    "quote_volume": "coalesce(s.quote_volume, CASE WHEN s.volume = c.volume THEN c.quote_volume END)",
-}
-_DIFFERS = f"({', '.join(_NEW.values())}) IS DISTINCT FROM ({', '.join(f'c.{name}' for name in checks.NUMBERS)})"
-
-# The range repeats what the join says already, so that only this part of a long series is read.
-_TARGET = """
-    c.asset_id = %(asset)s AND c.timeframe = %(timeframe)s AND c.open_time = s.open_time
-    AND c.open_time BETWEEN %(first)s AND %(last)s
-"""
-
-_FOREIGN = f"""
-SELECT s.place FROM candle_stage s LEFT JOIN marketdata_candle c ON {_TARGET}
-WHERE c.open_time IS NULL OR {_DIFFERS}
-"""
-
-_MERGE = f"""
-WITH merged AS (
-    MERGE INTO marketdata_candle c USING candle_stage s ON {_TARGET}
-    WHEN MATCHED AND {_DIFFERS} THEN UPDATE SET
-        {", ".join(f"{name} = {new}" for name, new in _NEW.items())}, source = %(source)s, known_at = %(now)s
-    WHEN NOT MATCHED THEN INSERT (asset_id, timeframe, open_time, {_COLUMNS}, source, known_at)
-        VALUES (%(asset)s, %(timeframe)s, s.open_time, {", ".join(f"s.{name}" for name in checks.NUMBERS)},
-                %(source)s, %(now)s)
-    RETURNING merge_action() AS action, new.open_time AS at,
-        {", ".join(f"old.{name}" for name in checks.NUMBERS)}, old.source AS source, old.known_at AS known_at
-), superseded AS (
-    INSERT INTO marketdata_candlerevision
-        (asset_id, timeframe, open_time, {_COLUMNS}, source, known_at, superseded_at)
-    SELECT %(asset)s, %(timeframe)s, at, {_COLUMNS}, source, known_at, %(now)s FROM merged WHERE action = 'UPDATE'
-)
-SELECT count(*) FILTER (WHERE action = 'INSERT'), count(*) FILTER (WHERE action = 'UPDATE'),
-       min(at) FILTER (WHERE action = 'INSERT'), max(at)
-FROM merged
-"""
-
-# Where nothing is stored yet there is nothing to compare: the lock keeps it so.
-_INSERT = f"""
-INSERT INTO marketdata_candle (asset_id, timeframe, open_time, {_COLUMNS}, source, known_at)
-SELECT %(asset)s, %(timeframe)s, open_time, {_COLUMNS}, %(source)s, %(now)s FROM candle_stage ORDER BY place
-"""
-
-
-@dataclass(frozen=True)
-class _Changes:
-    inserted: int = 0
-    updated: int = 0
-    first_inserted: datetime | None = None
-    last_changed: datetime | None = None
-
 
 def _store(asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origin: str, foreign: str) -> Ingested:
     """1. Take the series' lock: two merges of one key at once would fail with a unique violation.
@@ -241,17 +150,18 @@ def _store(asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origi
     """
     staged = _stageable(batch)
     span = _span(staged)
-    changes = _Changes()
+    changes = staging.Changes()
     with transaction.atomic(), connection.cursor() as cursor:
-        now = _lock(cursor, asset, timeframe)
+        now = staging.lock(cursor, asset.pk, timeframe)
         scope = {"asset": asset.pk, "timeframe": timeframe.value, "source": source, "now": now, **span}
         if staged.num_rows:
-            _copy(cursor, staged)
-            _take_out_impossible(cursor, batch)
-            _take_out_twins(cursor, batch)
+            staging.copy(cursor, staged)
+            _refuse(cursor, batch, staging.impossible(cursor))
+            if _has_twins(batch.candles):
+                _part_twins(cursor, asset, timeframe, batch)
             if foreign:
-                _take_out_foreign(cursor, batch, scope, foreign)
-            changes = _merge(cursor, scope)
+                _refuse(cursor, batch, dict.fromkeys(staging.differing(cursor, scope), foreign))
+            changes = staging.merge(cursor, scope)
         _quarantine(asset, timeframe, batch, source, origin)
         if changes.inserted or changes.updated:
             _bring_up_to_date(asset, timeframe, changes, source, now)
@@ -262,7 +172,7 @@ def _store(asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origi
         updated=changes.updated,
         unchanged=received - quarantined - changes.inserted - changes.updated,
         quarantined=quarantined,
-        problems=tuple(_problems(batch, origin)),
+        problems=tuple(_problems(batch)),
         **span,
     )
 
@@ -293,49 +203,9 @@ def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC)  # pyarrow's own zone object is an equal one, but not ours
 
 
-def _lock(cursor: Any, asset: Asset, timeframe: Timeframe) -> datetime:
-    """The moment of this transaction's facts, read once the lock is held: a later holder has a later moment."""
-    name = f"marketdata.ingestion {asset.pk} {timeframe}"
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
-    cursor.execute("SELECT clock_timestamp()")
-    return cursor.fetchone()[0]  # type: ignore[no-any-return]
-
-
-def _copy(cursor: Any, staged: "pa.Table") -> None:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    # Whole minutes by now: seconds are the shorter text.
-    at = staged["open_time"].cast(pa.timestamp("s", "UTC"))
-    staged = staged.set_column(1, "open_time", at)
-    text = pa.BufferOutputStream()
-    csv.write_csv(staged, text, csv.WriteOptions(include_header=False, quoting_style="none"))
-    cursor.execute(_STAGE)
-    cursor.execute("DELETE FROM candle_stage")  # of an earlier batch in the same outer transaction
-    with cursor.copy("COPY candle_stage FROM STDIN (FORMAT csv)") as copy:
-        copy.write(memoryview(text.getvalue()))
-
-
-def _take_out_impossible(cursor: Any, batch: _Batch) -> None:
-    cursor.execute(_IMPOSSIBLE)
-    _take_out(cursor, batch, dict(cursor.fetchall()))
-
-
-def _take_out_twins(cursor: Any, batch: _Batch) -> None:
-    """Later rows for one time: the same once more is left out, a different one is refused."""
-    if not _has_twins(batch.candles):
-        return
-    cursor.execute(_TWINS)
-    found = cursor.fetchall()
-    different = {}
-    for place, kept, close, kept_close, same in found:
-        if not same:
-            different[place] = (
-                f"another candle of {_row(batch, kept)} has the same time and was kept"
-                f" (close {kept_close} there, {close} here)"
-            )
-    _delete_staged(cursor, [place for place, *_ in found])
-    batch.refused.update(different)
+def _refuse(cursor: Any, batch: _Batch, reasons: dict[int, str]) -> None:
+    staging.take_out(cursor, list(reasons))
+    batch.refused.update(reasons)
 
 
 def _has_twins(candles: "pa.Table") -> bool:
@@ -346,36 +216,35 @@ def _has_twins(candles: "pa.Table") -> bool:
     return bool(np.any(times[1:] == times[:-1]))
 
 
-def _take_out_foreign(cursor: Any, batch: _Batch, scope: dict[str, Any], reason: str) -> None:
-    cursor.execute(_FOREIGN, scope)
-    _take_out(cursor, batch, {place: reason for (place,) in cursor.fetchall()})
+def _part_twins(cursor: Any, asset: Asset, timeframe: Timeframe, batch: _Batch) -> None:
+    """Of several rows for one time keep the first, or the one that a person has released from quarantine."""
+    found = staging.twins(cursor)
+    different = [twin for twin in found if not twin.same]
+    chosen = {twin.kept: twin for twin in different if _was_released(asset, timeframe, batch, twin.place)}
+    reasons = {}
+    for twin in different:
+        if chosen.get(twin.kept) is not twin:
+            reasons[twin.place] = (
+                f"{_row(batch, twin.kept)} has the same time and came first"
+                f" (close {twin.kept_close} there, {twin.close} here)"
+            )
+    for kept, twin in chosen.items():
+        reasons[kept] = f"{_row(batch, twin.place)} has the same time and was released (close {twin.close} there)"
+    _refuse(cursor, batch, reasons)
+    staging.take_out(cursor, [twin.place for twin in found if twin.same])
 
 
-def _take_out(cursor: Any, batch: _Batch, refused: dict[int, str]) -> None:
-    _delete_staged(cursor, list(refused))
-    batch.refused.update(refused)
+def _was_released(asset: Asset, timeframe: Timeframe, batch: _Batch, place: int) -> bool:
+    row = batch.candles.slice(place, 1).to_pylist()[0]
+    return QuarantinedCandle.objects.filter(
+        asset=asset,
+        timeframe=timeframe,
+        state=QuarantinedCandle.State.RELEASED,
+        fingerprint=fingerprint(_raw(row, row["open_time"])),
+    ).exists()
 
 
-def _delete_staged(cursor: Any, places: list[int]) -> None:
-    if places:
-        cursor.execute("DELETE FROM candle_stage WHERE place = ANY(%s)", [places])
-
-
-def _merge(cursor: Any, scope: dict[str, Any]) -> _Changes:
-    cursor.execute(
-        "SELECT EXISTS (SELECT FROM marketdata_candle WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s"
-        " AND open_time BETWEEN %(first)s AND %(last)s)",
-        scope,
-    )
-    if cursor.fetchone()[0]:
-        cursor.execute(_MERGE, scope)
-        return _Changes(*cursor.fetchone())
-    cursor.execute(_INSERT, scope)
-    cursor.execute("SELECT count(*), 0, min(open_time), max(open_time) FROM candle_stage")
-    return _Changes(*cursor.fetchone())
-
-
-def _bring_up_to_date(asset: Asset, timeframe: Timeframe, changes: _Changes, source: str, now: datetime) -> None:
+def _bring_up_to_date(asset: Asset, timeframe: Timeframe, changes: staging.Changes, source: str, now: datetime) -> None:
     """Counts, range and freshness; the revision rises only if the past changed, not when candles were appended."""
     series, _ = Series.objects.get_or_create(asset=asset, timeframe=timeframe)
     past = series.last_open is not None and (
@@ -439,17 +308,19 @@ def _origin(origin: str, row: int | None) -> str:
 
 
 def _row(batch: _Batch, place: int) -> str:
-    """How a message names another row of the batch."""
+    """How a message names a row of the batch: by its number if it came with one."""
     if "row" in batch.candles.column_names:
         return f"row {batch.candles['row'][place].as_py()}"
-    return "the same answer"
+    return "another candle of the same answer"
 
 
-def _problems(batch: _Batch, origin: str, most: int = 5) -> Iterator[str]:
+def _problems(batch: _Batch, most: int = 5) -> Iterator[str]:
     for place in sorted(batch.refused)[:most]:
-        row = batch.candles["row"][place].as_py() if "row" in batch.candles.column_names else None
-        where = _origin("", row) or f"{checks.moment(batch.candles['open_time'][place].value or 0):%Y-%m-%d %H:%M}Z"
-        yield f"{where}: {batch.refused[place]}"
+        at = batch.candles["open_time"][place].value
+        if "row" in batch.candles.column_names:
+            yield f"{_row(batch, place)}: {batch.refused[place]}"
+        else:
+            yield f"{checks.moment(at):%Y-%m-%d %H:%M}Z: {batch.refused[place]}" if at else batch.refused[place]
 
 
 def _sum(total: Ingested, more: Ingested) -> Ingested:

@@ -1,0 +1,185 @@
+"""A batch of candles inside the database: staged by COPY, looked over in exact numbers, merged into what is stored.
+
+All of it happens in the caller's transaction, under the series' lock.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from marketdata.checks import NUMBERS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_COLUMNS = ", ".join(NUMBERS)
+
+# As exact as the target: with plain `numeric` nearly every identical row would compare as different.
+_STAGE = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS candle_stage ON COMMIT DELETE ROWS AS
+SELECT 0 AS place, open_time, {_COLUMNS} FROM marketdata_candle WITH NO DATA
+"""  # noqa: S608
+
+_POSSIBLE = """
+    low >= 0 AND low <= open AND low <= close AND high >= open AND high >= close AND volume >= 0
+    AND (quote_volume IS NULL OR quote_volume >= 0) AND (adj_close IS NULL OR adj_close >= 0)
+"""
+
+_IMPOSSIBLE = f"""
+SELECT place, CASE
+    WHEN low < 0 THEN 'its low ' || trim_scale(low) || ' is negative'
+    WHEN high < low THEN 'its high ' || trim_scale(high) || ' is below its low ' || trim_scale(low)
+    WHEN low > open THEN 'its low ' || trim_scale(low) || ' is above its open ' || trim_scale(open)
+    WHEN low > close THEN 'its low ' || trim_scale(low) || ' is above its close ' || trim_scale(close)
+    WHEN high < open THEN 'its high ' || trim_scale(high) || ' is below its open ' || trim_scale(open)
+    WHEN high < close THEN 'its high ' || trim_scale(high) || ' is below its close ' || trim_scale(close)
+    WHEN volume < 0 THEN 'its volume ' || trim_scale(volume) || ' is negative'
+    WHEN quote_volume < 0 THEN 'its quote_volume ' || trim_scale(quote_volume) || ' is negative'
+    ELSE 'its adj_close ' || trim_scale(adj_close) || ' is negative'
+END
+FROM candle_stage WHERE NOT ({_POSSIBLE})
+"""  # noqa: S608
+
+_TWINS = f"""
+WITH numbered AS (
+    SELECT *, first_value(place) OVER same AS kept, first_value(close) OVER same AS kept_close
+    FROM candle_stage WINDOW same AS (PARTITION BY open_time ORDER BY place)
+)
+SELECT n.place, n.kept, trim_scale(n.close)::text, trim_scale(n.kept_close)::text,
+       ({", ".join(f"n.{name}" for name in NUMBERS)}) IS NOT DISTINCT FROM
+       ({", ".join(f"f.{name}" for name in NUMBERS)})
+FROM numbered n JOIN candle_stage f ON f.place = n.kept
+WHERE n.place > n.kept
+"""  # noqa: S608
+
+# The new row over the stored one `c`: what the source left out stays as long as the number it belongs to.
+_NEW = {name: f"s.{name}" for name in NUMBERS} | {
+    "adj_close": "coalesce(s.adj_close, CASE WHEN s.close = c.close THEN c.adj_close END)",
+    "quote_volume": "coalesce(s.quote_volume, CASE WHEN s.volume = c.volume THEN c.quote_volume END)",
+}
+_DIFFERS = f"({', '.join(_NEW.values())}) IS DISTINCT FROM ({', '.join(f'c.{name}' for name in NUMBERS)})"
+
+# The range repeats what the join says already, so that only this part of a long series is read.
+_TARGET = """
+    c.asset_id = %(asset)s AND c.timeframe = %(timeframe)s AND c.open_time = s.open_time
+    AND c.open_time BETWEEN %(first)s AND %(last)s
+"""
+
+_DIFFERING = f"""
+SELECT s.place FROM candle_stage s LEFT JOIN marketdata_candle c ON {_TARGET}
+WHERE c.open_time IS NULL OR {_DIFFERS}
+"""  # noqa: S608
+
+_MERGE = f"""
+WITH merged AS (
+    MERGE INTO marketdata_candle c USING candle_stage s ON {_TARGET}
+    WHEN MATCHED AND {_DIFFERS} THEN UPDATE SET
+        {", ".join(f"{name} = {new}" for name, new in _NEW.items())}, source = %(source)s, known_at = %(now)s
+    WHEN NOT MATCHED THEN INSERT (asset_id, timeframe, open_time, {_COLUMNS}, source, known_at)
+        VALUES (%(asset)s, %(timeframe)s, s.open_time, {", ".join(f"s.{name}" for name in NUMBERS)},
+                %(source)s, %(now)s)
+    RETURNING merge_action() AS action, new.open_time AS at,
+        {", ".join(f"old.{name}" for name in NUMBERS)}, old.source AS source, old.known_at AS known_at
+), superseded AS (
+    INSERT INTO marketdata_candlerevision
+        (asset_id, timeframe, open_time, {_COLUMNS}, source, known_at, superseded_at)
+    SELECT %(asset)s, %(timeframe)s, at, {_COLUMNS}, source, known_at, %(now)s FROM merged WHERE action = 'UPDATE'
+)
+SELECT count(*) FILTER (WHERE action = 'INSERT'), count(*) FILTER (WHERE action = 'UPDATE'),
+       min(at) FILTER (WHERE action = 'INSERT'), max(at)
+FROM merged
+"""  # noqa: S608
+
+_MET = """
+SELECT EXISTS (
+    SELECT FROM marketdata_candle
+    WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s AND open_time BETWEEN %(first)s AND %(last)s
+)
+"""
+
+# Where nothing is stored yet there is nothing to compare: the lock keeps it so.
+_INSERT = f"""
+INSERT INTO marketdata_candle (asset_id, timeframe, open_time, {_COLUMNS}, source, known_at)
+SELECT %(asset)s, %(timeframe)s, open_time, {_COLUMNS}, %(source)s, %(now)s FROM candle_stage ORDER BY place
+"""  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a merge did. Times are opens: the earliest that is new, the latest that is new or different."""
+
+    inserted: int = 0
+    updated: int = 0
+    first_inserted: datetime | None = None
+    last_changed: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A staged row whose time an earlier one, `kept`, has too; both by their place. `same`: it says the same."""
+
+    place: int
+    kept: int
+    close: str
+    kept_close: str
+    same: bool
+
+
+def lock(cursor: Any, asset_id: int, timeframe: str) -> datetime:
+    """Wait for the series' lock, held until the transaction ends; returns the moment of its facts.
+
+    Two merges of one key at once would fail with a unique violation. The clock is read once the lock is
+    held, so a later holder has a later moment.
+    """
+    name = f"marketdata.ingestion {asset_id} {timeframe}"
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+    cursor.execute("SELECT clock_timestamp()")
+    return cursor.fetchone()[0]  # type: ignore[no-any-return]
+
+
+def copy(cursor: Any, candles: "pa.Table") -> None:
+    """Stage the rows: columns `place` (int32), `open_time` (whole minutes, UTC) and the numbers as text."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    at = candles["open_time"].cast(pa.timestamp("s", "UTC"))  # the shorter text
+    candles = candles.set_column(1, "open_time", at)
+    text = pa.BufferOutputStream()
+    csv.write_csv(candles, text, csv.WriteOptions(include_header=False, quoting_style="none"))
+    cursor.execute(_STAGE)
+    cursor.execute("DELETE FROM candle_stage")  # of an earlier batch in the same outer transaction
+    with cursor.copy("COPY candle_stage FROM STDIN (FORMAT csv)") as stream:
+        stream.write(memoryview(text.getvalue()))
+
+
+def impossible(cursor: Any) -> dict[int, str]:
+    """The places of rows whose numbers contradict each other, with the reason."""
+    cursor.execute(_IMPOSSIBLE)
+    return dict(cursor.fetchall())
+
+
+def twins(cursor: Any) -> list[Twin]:
+    cursor.execute(_TWINS)
+    return [Twin(*found) for found in cursor.fetchall()]
+
+
+def differing(cursor: Any, scope: dict[str, Any]) -> list[int]:
+    """The places of rows that are not stored exactly so already."""
+    cursor.execute(_DIFFERING, scope)
+    return [place for (place,) in cursor.fetchall()]
+
+
+def take_out(cursor: Any, places: list[int]) -> None:
+    if places:
+        cursor.execute("DELETE FROM candle_stage WHERE place = ANY(%s)", [places])
+
+
+def merge(cursor: Any, scope: dict[str, Any]) -> Changes:
+    """Store what is staged. `scope`: asset, timeframe, source, now, and the first and last staged open."""
+    cursor.execute(_MET, scope)
+    if cursor.fetchone()[0]:
+        cursor.execute(_MERGE, scope)
+        return Changes(*cursor.fetchone())
+    cursor.execute(_INSERT, scope)
+    cursor.execute("SELECT count(*), 0, min(open_time), max(open_time) FROM candle_stage")
+    return Changes(*cursor.fetchone())
