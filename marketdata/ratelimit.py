@@ -74,7 +74,7 @@ class Bucket:
         interval = 1 / self.per_second
         try:
             answer = _valkey().eval(_SCRIPT, 1, f"chronos:turns:{self.name}", interval, turns, longest, pause)
-            return float(answer)  # type: ignore[arg-type]  # redis-py types it for its async client too
+            return float(answer)
         except redis.RedisError as error:
             log.warning("Valkey is away: this process keeps the rate by itself", extra={"reason": str(error)})
             return _ask_here(self.name, interval, turns, longest, pause)

@@ -1,7 +1,7 @@
 """What every provider of candles offers, and how it may fail.
 
-A new provider is one file with a class that has `Provider`'s attributes, and one line in `marketdata.providers`. It asks
-once and says what came back or raises one of the errors below; waiting, limiting, retrying and storing are done
+A new provider is one file with a class that has `Provider`'s attributes, and one line in `marketdata.providers`. It
+asks once and says what came back or raises one of the errors below; waiting, limiting, retrying and storing are done
 around it, the same for all.
 """
 

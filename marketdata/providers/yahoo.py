@@ -1,4 +1,4 @@
-"""Yahoo Finance: what it has and how it writes symbols. `yahoo_client` talks to it; it is slow to import, so not here."""
+"""Yahoo Finance: what it has and how it writes symbols. `yahoo_client`, slow to import, talks to it."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -49,6 +50,7 @@ from marketdata.providers.yahoo import Yahoo
 from marketdata.ratelimit import Bucket
 
 log = logging.getLogger(__name__)
+warnings.filterwarnings("ignore", module=r"yfinance\b")  # of what pandas will change: theirs to follow
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 SETTLED = timedelta(minutes=15)  # after a session's end its daily candle still moves
@@ -68,7 +70,8 @@ _one_at_a_time = threading.Lock()  # yfinance keeps its session, cookie and crum
 def history(symbol: str, timeframe: Timeframe, since: datetime, until: datetime) -> Fetched:
     """One attempt to get the final candles of Yahoo's `symbol` with since ≤ open_time < until.
 
-    Waits for its turn in this process. Requests beyond the one that the caller has a turn for are charged to the bucket.
+    Waits for its turn in this process. Requests beyond the one that the caller has a turn for are charged to the
+    bucket.
     Raises `ProviderError` only.
     """
     if not _one_at_a_time.acquire(timeout=60):
@@ -135,12 +138,10 @@ def _fetched(
     texts = {ours: _texts(frame[name].to_numpy()) for ours, name in _COLUMNS.items()}
     opened = pa.array([opens[number] for number in keep], pa.timestamp("us", tz="UTC"))
     none = pa.nulls(len(keep), pa.string())
-    return Fetched(
-        pa.table({"open_time": opened, **texts, "quote_volume": none}), _facts(meta), unfinished
-    )
+    return Fetched(pa.table({"open_time": opened, **texts, "quote_volume": none}), _facts(meta), unfinished)
 
 
-_COLUMNS = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "adj_close": "Adj Close", "volume": "Volume"}
+_COLUMNS = {name.lower().replace(" ", "_"): name for name in ("Open", "High", "Low", "Close", "Adj Close", "Volume")}
 
 
 def _texts(values: Any) -> pa.Array:
@@ -257,7 +258,7 @@ class Session(curl.Session[curl.Response]):
 
 
 def _must_be_a_crumb(response: curl.Response) -> None:
-    """Candles can be had without a crumb, so yfinance is told to go on without one rather than to use an error's text."""
+    """Candles can be had without a crumb, so yfinance is told to go on without one, not to use an error's text."""
     text = response.text
     if response.status_code != 200 or not 0 < len(text) <= 64 or any(sign.isspace() or sign in "<{" for sign in text):
         raise theirs.YFRateLimitError

@@ -67,7 +67,7 @@ class Listing:
             day += timedelta(days=1)
 
     def price(self, day: date) -> float:
-        """The close as traded on that day, before any split."""
+        """The close on today's basis: what splits did to it is done."""
         years = (day - EPOCH).days / 365.25
         phase = random.Random(self.symbol).uniform(0, 6.3)
         waves = 0.16 * math.sin(years * 2.1 + phase) + 0.05 * math.sin(years * 19 + phase)
@@ -75,7 +75,7 @@ class Listing:
         return self.level * math.exp(self.growth * years + waves + noise)
 
     def daily(self, day: date) -> Bar:
-        """The whole day's candle in single precision, adjusted for later splits, as Yahoo gives it."""
+        """The whole day's candle in single precision, as Yahoo gives it."""
         if day in self.nulls:
             return Bar(self.hours(day)[0], None, None, None, None, None)
         dice = random.Random(f"{self.symbol} {day} daily")
@@ -83,12 +83,14 @@ class Listing:
         opened = before * math.exp(dice.gauss(0, 0.004))
         high = max(opened, close) * math.exp(abs(dice.gauss(0, 0.006)))
         low = min(opened, close) * math.exp(-abs(dice.gauss(0, 0.006)))
-        factor = self.split_factor(day)
-        volume = int(self.volume * math.exp(dice.gauss(0, 0.3)) * factor)
-        return Bar(self.hours(day)[0], *(single(value / factor) for value in (opened, high, low, close)), volume)
+        volume = int(self.volume * math.exp(dice.gauss(0, 0.3)))
+        return Bar(self.hours(day)[0], *map(single, (opened, high, low, close)), volume)
 
-    def split_factor(self, day: date) -> float:
-        return math.prod(new / old for when, (new, old) in self.splits.items() if day < when)
+    def split(self, day: date, new: int, old: int) -> None:
+        """Split the shares: all prices are on the new basis at once, the past's too."""
+        self.splits[day] = (new, old)
+        self.level *= old / new
+        self.volume = self.volume * new // old
 
     def adjusted(self, day: date, close: float) -> float:
         """The close less the dividends paid after that day."""
@@ -115,9 +117,8 @@ def _cut(symbol: str, whole: Bar, start: datetime, end: datetime, seconds: int) 
         close = min(max(close, whole.low), whole.high)
         high = min(max(level, close) * (1 + abs(dice.gauss(0, 0.0005))), whole.high)
         low = max(min(level, close) * (1 - abs(dice.gauss(0, 0.0005))), whole.low)
-        bars.append(
-            Bar(start + timedelta(seconds=number * seconds), *map(single, (level, high, low, close)), whole.volume // count)
-        )
+        at = start + timedelta(seconds=number * seconds)
+        bars.append(Bar(at, *map(single, (level, high, low, close)), whole.volume // count))
         level = close
     return bars
 
@@ -126,7 +127,7 @@ def single(value: float) -> float:
     """As a number that was stored in single precision: what Yahoo sends."""
     import struct
 
-    return float(struct.unpack("f", struct.pack("f", round(value, 2 if value >= 1 else 6)))[0])
+    return float(struct.unpack("f", struct.pack("f", round(value, 2 if value >= 5 else 6)))[0])
 
 
 def usual() -> dict[str, Listing]:

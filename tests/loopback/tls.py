@@ -132,7 +132,7 @@ class Tunnel(Quiet):
     def do_GET(self) -> None:
         self.server.control(self)
 
-    do_POST = do_DELETE = do_GET
+    do_POST = do_DELETE = do_GET  # noqa: N815
 
 
 class Inside(Quiet):
@@ -145,7 +145,7 @@ class Inside(Quiet):
     def do_GET(self) -> None:
         self.server.play(self)
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None, *, cut: bool = False) -> None:
         """Send an answer; `cut` hangs up in the middle of its body."""
@@ -157,7 +157,7 @@ class Inside(Quiet):
         self.wfile.write(body[: len(body) // 2] if cut else body)
         self.wfile.flush()
         if cut:
-            self.hang_up()
+            self.close_connection = True
 
     def hang_up(self) -> None:
         """Reset the connection, as a broken middlebox does."""

@@ -137,8 +137,8 @@ class Yahoo(Proxy):
         start, end = _range(params, now, listing)
         interval = params.get("interval", "1d")
         if (longest := LONGEST.get(interval)) and end - start > timedelta(days=longest, minutes=1):
-            text = f"{interval} data not available for startTime={start.timestamp():.0f}. Only {longest} days worth of"
-            inside.answer(422, _error("Unprocessable Entity", f"{text} {interval} granularity data are allowed per request."))
+            text = f"Only {longest} days worth of {interval} granularity data are allowed to be fetched per request."
+            inside.answer(422, _error("Unprocessable Entity", f"{interval} data not available. {text}"))
         elif end.date() < listing.since:
             text = f"Data doesn't exist for startDate = {start.timestamp():.0f}, endDate = {end.timestamp():.0f}"
             inside.answer(400, _error("Bad Request", text))
@@ -159,7 +159,7 @@ class Yahoo(Proxy):
         elif kind == "429":
             inside.answer(429, b"Too Many Requests\r\n", extra)
         elif kind == "401":
-            inside.answer(401, b'{"finance":{"result":null,"error":{"code":"Unauthorized","description":"Invalid Crumb"}}}')
+            inside.answer(401, b'{"finance":{"error":{"code":"Unauthorized","description":"Invalid Crumb"}}}')
         elif kind in ("500", "503"):
             inside.answer(status, b"<html>Internal Server Error</html>", extra)
         elif kind == "back":
@@ -265,7 +265,8 @@ def _bars(listing: Listing, interval: str, start: datetime, end: datetime, now: 
         return [_so_far(listing, bar, now) for bar in days]
     if interval in ("1wk", "1mo"):
         return _grouped(listing, interval, first, last, now)
-    cut = [bar for day in listing.days(first - timedelta(days=1), last) for bar in listing.intraday(day, SECONDS[interval])]
+    days = listing.days(first - timedelta(days=1), last)
+    cut = (bar for day in days for bar in listing.intraday(day, SECONDS[interval]))
     return [bar for bar in cut if start <= bar.at < end]
 
 
@@ -276,7 +277,8 @@ def _so_far(listing: Listing, bar: Bar, now: datetime) -> Bar:
         return bar
     part = max(0.02, (now - begins) / (ends - begins))
     close = bar.open + (bar.close - bar.open) * part
-    return Bar(now.replace(microsecond=0), bar.open, max(bar.open, close), min(bar.open, close), close, int(bar.volume * part))
+    high, low = max(bar.open, close), min(bar.open, close)
+    return Bar(now.replace(microsecond=0), bar.open, high, low, close, int(bar.volume * part))
 
 
 def _grouped(listing: Listing, interval: str, first: date, last: date, now: datetime) -> list[Bar]:
@@ -304,7 +306,11 @@ def _events(listing: Listing, start: datetime, end: datetime) -> dict[str, objec
         for day, (new, old) in listing.splits.items()
         if at(day) in within
     }
-    paid = {str(at(day)): {"date": at(day), "amount": amount} for day, amount in listing.dividends.items() if at(day) in within}
+    paid = {
+        str(at(day)): {"date": at(day), "amount": amount}
+        for day, amount in listing.dividends.items()
+        if at(day) in within
+    }
     return {name: found for name, found in (("splits", splits), ("dividends", paid)) if found}
 
 
@@ -357,7 +363,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--ca-out", type=Path, help="where to write the authority's certificate, for SSL_CERT_FILE")
-    parser.add_argument("--fault", action="append", default=[], metavar="SYMBOL=FAULT", help=f"one of {', '.join(FAULTS)}")
+    parser.add_argument("--fault", action="append", default=[], metavar="SYMBOL=FAULT",
+                        help=f"SYMBOL may be *; FAULT is one of {', '.join(FAULTS)}")  # fmt: skip
     options = parser.parse_args()
     random.seed(0)
     with Yahoo(options.port) as yahoo:

@@ -1,0 +1,147 @@
+"""The battery that every provider of candles must pass. The subclass gives samples and a loopback server."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from marketdata.ingestion import schema
+from marketdata.models import AssetClass, Timeframe
+from marketdata.providers.base import (
+    BadRequest,
+    Fetched,
+    MalformedResponse,
+    NoData,
+    Provider,
+    ProviderError,
+    ProviderTimeout,
+    RateLimited,
+    SymbolNotFound,
+    Unavailable,
+)
+
+
+class ProviderContract:
+    """Subclass, name it `Test…`, give the samples and the two fixtures."""
+
+    provider: Provider
+    symbol: str  # as we write it, and known to the loopback server
+    asset_class: AssetClass
+    unknown: str  # in the provider's spelling
+    # our error: the loopback server's names of the faults that stand for it
+    faults: dict[type[ProviderError], tuple[str, ...]]
+
+    @pytest.fixture
+    def server(self) -> Any:
+        """A running loopback server with `fail(spelling, kind, **how)`, to which the provider is pointed."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def quick(self) -> None:
+        """Makes the provider's own timeout short."""
+        raise NotImplementedError
+
+    @property
+    def spelling(self) -> str:
+        return self.provider.spelling(self.symbol, self.asset_class)
+
+    def ask(self, timeframe: Timeframe = Timeframe.D1, days: float = 40, until: datetime | None = None) -> Fetched:
+        until = until or datetime.now(UTC)
+        return self.provider.fetch(self.spelling, timeframe, until - timedelta(days=days), until)
+
+    def test_its_name_and_label_are_set(self) -> None:
+        assert self.provider.name == self.provider.name.strip().lower() != ""
+        assert self.provider.label
+        assert self.asset_class in self.provider.asset_classes
+
+    def test_it_says_how_much_one_request_takes_and_how_far_back_it_reaches(self) -> None:
+        assert self.provider.windows
+        assert all(length > timedelta(0) for length in self.provider.windows.values())
+        assert set(self.provider.reach) <= set(self.provider.windows)
+        assert self.provider.requests_per_second > 0
+
+    def test_candles_come_in_the_schema_of_ingestion_in_order_and_in_range(self, server: Any) -> None:
+        until = datetime.now(UTC)
+        for timeframe in self.provider.windows:
+            days = min(400, (self.provider.windows[timeframe] / timedelta(days=1)))
+            found = self.ask(timeframe, days, until).candles
+            assert found.schema.equals(schema()), timeframe
+            opens = found["open_time"].to_pylist()
+            assert opens, timeframe
+            assert opens == sorted(set(opens))
+            assert until - timedelta(days=days) <= opens[0]
+            assert opens[-1] < until
+
+    def test_numbers_are_exact_text_of_possible_prices(self, server: Any) -> None:
+        for row in self.ask().candles.to_pylist():
+            low, high = Decimal(row["low"]), Decimal(row["high"])
+            assert 0 < low <= Decimal(row["open"]) <= high
+            assert low <= Decimal(row["close"]) <= high
+            assert Decimal(row["volume"]) >= 0
+            assert "e" not in row["close"].lower()
+
+    def test_candles_of_a_day_and_more_are_named_by_their_date(self, server: Any) -> None:
+        for timeframe in (one for one in self.provider.windows if one.is_daily):
+            for at in self.ask(timeframe, 200).candles["open_time"].to_pylist():
+                assert (at.hour, at.minute, at.second, at.microsecond) == (0, 0, 0, 0)
+
+    def test_a_candle_whose_time_is_not_over_is_left_out(self, server: Any) -> None:
+        now = datetime.now(UTC)
+        for timeframe in (one for one in self.provider.windows if not one.is_daily):
+            for at in self.ask(timeframe, 3).candles["open_time"].to_pylist():
+                assert at + timeframe.length <= now
+
+    def test_it_confirms_what_the_asset_is(self, server: Any) -> None:
+        assert self.ask().facts.asset_class == self.asset_class
+
+    def test_an_unknown_symbol_is_named(self, server: Any) -> None:
+        with pytest.raises(SymbolNotFound, match=self.unknown):
+            self.provider.fetch(self.unknown, Timeframe.D1, datetime(2026, 1, 1, tzinfo=UTC), datetime.now(UTC))
+
+    def test_a_range_before_there_was_anything_has_no_data(self, server: Any) -> None:
+        with pytest.raises(NoData):
+            self.ask(until=datetime(1990, 1, 1, tzinfo=UTC))
+
+    def test_a_timeframe_that_it_lacks_is_a_bad_request(self, server: Any) -> None:
+        for timeframe in set(Timeframe) - set(self.provider.windows):
+            with pytest.raises(BadRequest, match=str(timeframe)):
+                self.ask(timeframe)
+
+    @pytest.mark.parametrize(
+        "expected", [RateLimited, ProviderTimeout, MalformedResponse, Unavailable, SymbolNotFound, NoData, BadRequest]
+    )
+    def test_each_fault_is_its_error_and_says_of_what_and_what_to_do(
+        self, server: Any, quick: None, expected: type[ProviderError]
+    ) -> None:
+        for fault in self.faults.get(expected, ()):
+            server.fail(self.spelling, fault)
+            with pytest.raises(ProviderError) as caught:
+                self.ask()
+            assert type(caught.value) is expected, f"{fault}: {caught.value!r}"
+            text = str(caught.value)
+            assert self.spelling in text, text
+            assert self.provider.label in text, text
+            assert len(text) <= 300, text
+            server.mend()
+
+    def test_an_error_is_forgotten_when_the_provider_is_well_again(self, server: Any, quick: None) -> None:
+        for fault in (name for names in self.faults.values() for name in names):
+            server.fail(self.spelling, fault)
+            with pytest.raises(ProviderError):
+                self.ask()
+            server.mend()
+            assert self.ask().candles.num_rows > 20, f"after {fault}"
+
+    def test_the_web_process_can_import_it_quickly(self) -> None:
+        """Registry and labels come without what makes a client slow."""
+        import subprocess
+        import sys
+
+        code = (
+            "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'chronos.settings'; import django; django.setup();"
+            f"from marketdata import providers; providers.named({self.provider.name!r});"
+            "print([name for name in ('yfinance', 'pandas', 'numpy', 'pyarrow', 'curl_cffi', 'ccxt') if name in sys.modules])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"

@@ -1,0 +1,107 @@
+"""The long work of this floor: bringing whole universes up to date."""
+
+from typing import Any, Literal
+
+from django.db.models import QuerySet
+from pydantic import BaseModel
+
+from chronos.core import jobs
+from chronos.core.jobs import Outcome, Run, job
+from chronos.core.models import Job, JobLine, User
+from marketdata.fetching import Refreshed
+from marketdata.fetching import refresh as refresh_series
+from marketdata.jobs import missing, row, sentence
+from marketdata.models import Asset, Timeframe
+from universes.models import Universe
+
+
+class RefreshUniverse(BaseModel):
+    universe_id: int
+    timeframe: Timeframe = Timeframe.D1
+
+
+class RefreshAll(BaseModel):
+    timeframe: Timeframe = Timeframe.D1
+
+
+@job("refresh-universe", RefreshUniverse)
+def run_refresh_universe(params: RefreshUniverse, run: Run) -> Outcome:
+    """Ask the providers for what is new of each member."""
+    with run.acting():
+        universe = Universe.objects.filter(pk=params.universe_id).first()
+        if universe is None:
+            return Outcome("The universe is not there any more, or not yours to see.", "failed")
+        members = list(_members(Asset.objects.filter(memberships__universe=universe, memberships__left_at=None)))
+    if not members:
+        return Outcome("The universe has no members yet; add some, then refresh.", "done", {"assets": []})
+    return _refresh_each(members, params.timeframe, run)
+
+
+@job("refresh-all", RefreshAll)
+def run_refresh_all(params: RefreshAll, run: Run) -> Outcome:
+    """The house's own: every asset that is a member of any universe now, each once."""
+    with run.acting():
+        members = list(_members(Asset.objects.filter(memberships__left_at=None, is_sample=False)))
+    if not members:
+        return Outcome("No universe has members that a provider could be asked for.", "done", {"assets": []})
+    return _refresh_each(members, params.timeframe, run)
+
+
+def refresh(universe: Universe, user: User, timeframe: Timeframe = Timeframe.D1) -> Job:
+    """Start the refresh of a universe for a person who can see it; the one under way if there is one."""
+    return jobs.start(
+        "refresh-universe",
+        RefreshUniverse(universe_id=universe.pk, timeframe=timeframe),
+        owner=user,
+        subject=universe.name,
+        subject_url=universe.get_absolute_url(),
+        key=f"universe:{universe.pk}",
+    )
+
+
+def _members(assets: "QuerySet[Asset]") -> "QuerySet[Asset]":
+    return assets.order_by("symbol").distinct()
+
+
+def _refresh_each(members: list[Asset], timeframe: Timeframe, run: Run) -> Outcome:
+    """One after the other; the failure of one does not stop the others."""
+    found: list[Refreshed] = []
+    for number, asset in enumerate(members):
+        run.step(number, len(members), f"{number + 1} of {len(members)} · {asset.symbol}")
+        one = refresh_series(asset, timeframe, run)
+        run.say(sentence(one), _LEVELS[one.status])
+        found.append(one)
+    run.step(len(members), len(members), f"{len(members)} of {len(members)}")
+    return _outcome(found)
+
+
+_LEVELS = {"done": JobLine.Level.INFO, "partial": JobLine.Level.WARNING, "failed": JobLine.Level.ERROR}
+
+
+def _outcome(found: list[Refreshed]) -> Outcome:
+    lacking = [one for one in found if one.status != "done"]
+    failed = [one for one in found if one.status == "failed"]
+    result: dict[str, Any] = {"assets": [row(one).for_programs() for one in found]}
+    state: Literal["done", "partial", "failed"] = "done"
+    if lacking:
+        result["missing"] = [missing(one) for one in lacking]
+        asked = [one for one in found if not one.asset.is_sample]
+        state = "failed" if len(failed) == len(asked) else "partial"
+    return Outcome(_summary(found, lacking), state, result)
+
+
+def _summary(found: list[Refreshed], lacking: list[Refreshed]) -> str:
+    """One sentence: how many assets, what changed, and which lack candles and why."""
+    new = sum(one.counts.inserted for one in found)
+    changed = sum(one.counts.updated for one in found)
+    news = [f"{many:,} {what}" for many, what in ((new, "new"), (changed, "changed")) if many]
+    what = f"{' and '.join(news)} candle{'' if new + changed == 1 else 's'}" if news else "nothing new"
+    if not lacking:
+        return f"{_assets(len(found))} up to date: {what}."
+    names = ", ".join(one.asset.symbol for one in lacking[:5]) + (" …" if len(lacking) > 5 else "")
+    reason = lacking[0].error if len({one.unanswered for one in lacking}) == 1 else "see the log for each reason"
+    return f"{len(lacking)} of {_assets(len(found))} lack candles ({names}); {what}. {reason}"[:500]
+
+
+def _assets(many: int) -> str:
+    return f"{many} asset{'' if many == 1 else 's'}"
