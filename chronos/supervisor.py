@@ -59,6 +59,11 @@ class Child:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    def last_words(self) -> str:
+        """The end of its log, cut to what a terminal can show."""
+        lines = self.log.read_text(errors="replace").splitlines()[-8:] if self.log.exists() else []
+        return "\n".join([f"The end of {self.log}:", *(line[-500:] for line in lines)])
+
     def signal(self, number: int) -> None:
         if self.process and self.alive:
             with contextlib.suppress(ProcessLookupError):
@@ -112,10 +117,7 @@ class Supervisor:
             child.deaths = 1 if now - child.started > SETTLED_SECONDS else child.deaths + 1
             status = child.process.returncode if child.process else "?"
             if child.deaths >= DEATHS:
-                tail = "\n".join(child.log.read_text(errors="replace").splitlines()[-8:])
-                raise GivenUp(
-                    f"{child.name} ended {DEATHS} times, last with status {status}. The end of {child.log}:\n{tail}"
-                )
+                raise GivenUp(f"{child.name} ended {DEATHS} times, last with status {status}. {child.last_words()}")
             wait = min(30.0, 2.0 ** (child.deaths - 1))
             self.say(f"{child.name} ended (status {status}); starting it again in {wait:.0f} s. Its log: {child.log}")
             child.not_before = now + wait

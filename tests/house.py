@@ -31,12 +31,14 @@ KEPT = ("django_migrations", "django_content_type", "auth_permission")
 def services(django_db_blocker: "pytest.FixtureRequest") -> Iterator[None]:
     """The servers of this process, prepared by the very code that `manage.py up` uses."""
     from django.conf import settings
+    from django.core.management import call_command
     from django.db import connections
 
     from chronos.core import database, embedded
 
     with embedded.Services(settings.EMBEDDED, settings.KEYS, durable=False), django_db_blocker.unblock():
         database.prepare()
+        call_command("collectstatic", interactive=False, verbosity=0)
         yield
         connections.close_all()
 

@@ -50,9 +50,7 @@ def conninfo(parts: Mapping[str, Any]) -> str:
     """libpq's words for one of Django's database settings."""
     options = {key: value for key, value in parts["OPTIONS"].items() if key != "pool"}
     named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    return make_conninfo(
-        **{word: parts[ours] for word, ours in named.items() if parts.get(ours)}, **options
-    )
+    return make_conninfo(**{word: parts[ours] for word, ours in named.items() if parts.get(ours)}, **options)
 
 
 def _create_embedded(owner: dict[str, str]) -> None:

@@ -1,12 +1,13 @@
 """The one command that brings Chronos up and keeps it up."""
 
 import fcntl
+import io
 import json
-import os
 import signal
 import socket
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,7 +76,7 @@ class Command(BaseCommand):
     def _prepare(self) -> None:
         database.prepare(self.say)
         call_command("collectstatic", interactive=False, verbosity=0)
-        call_command("seed", stdout=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+        call_command("seed", stdout=io.StringIO())
         ensure_schedule()
         jobs.reclaim()
 
@@ -119,9 +120,9 @@ class Command(BaseCommand):
     def _greet(self, supervisor: Supervisor) -> None:
         """Wait for the web server, then print the way in."""
         deadline = time.monotonic() + READY_SECONDS
-        while not self._answers():
+        while not self._answers(supervisor.children[0]):
             if time.monotonic() > deadline or not supervisor.children[0].alive:
-                raise GivenUp(f"The web server does not answer; its log: {supervisor.children[0].log}")
+                raise GivenUp(f"The web server does not answer. {supervisor.children[0].last_words()}")
             time.sleep(0.1)
         link, person = _way_in()
         self.say(f"\nChronos is ready.\n\n    {link}\n")
@@ -132,7 +133,7 @@ class Command(BaseCommand):
         self.say(f"Logs: {settings.CHRONOS_VAR / 'log'}. Ctrl-C stops everything.")
 
     @staticmethod
-    def _answers() -> bool:
+    def _answers(web: Child) -> bool:
         host = settings.ENVIRONMENT.host
         local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
         request = urllib.request.Request(
@@ -142,6 +143,8 @@ class Command(BaseCommand):
         try:
             with opener.open(request, timeout=2) as answer:
                 return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            raise GivenUp(f"The web server answers, but with {error.code}. {web.last_words()}") from error
         except OSError:
             return False
 

@@ -1,0 +1,7 @@
+"""`make bench`: every benchmark in a process of its own, one after the other. Ratios in one run; no assertion on a clock."""
+
+import subprocess
+import sys
+
+for name in ("ingest", "pages"):
+    subprocess.run([sys.executable, "-c", f"from tests.benchmarks import {name}; {name}.main()"], check=True)

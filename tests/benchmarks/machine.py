@@ -1,0 +1,34 @@
+"""A throw-away Chronos to measure on, and tables to print."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+
+@contextmanager
+def chronos() -> Iterator:
+    """Django on an embedded pair of its own, durable as in real life; yields a connection as the tables' owner."""
+    from tests import house
+
+    import django
+
+    django.setup()
+    from django.conf import settings
+
+    from chronos.core import database, embedded
+
+    with embedded.Services(settings.EMBEDDED, settings.KEYS):
+        database.prepare()
+        with house.owner() as owner:
+            yield owner
+        from django.db import connections
+
+        connections.close_all()
+    house.pytest_unconfigure()
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a small table with right-aligned figures."""
+    widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
+    print(f"\n{title}")
+    for row in (head, *rows):
+        print("  " + row[0].ljust(widths[0]) + "".join("  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)))

@@ -1,0 +1,97 @@
+"""How long the server takes for a universe page of 100 assets with a million candles stored, and what tenancy costs.
+
+Both are measured in this process, through Django's whole stack, without a network: server time. The policies are
+switched off and on in turn, so that a drifting machine meets both alike.
+"""
+
+import statistics
+import time
+
+from tests.benchmarks.machine import chronos, table
+
+ASSETS = 100
+ROUNDS = 60
+GOAL_MS = 80
+
+# 100 × 2,520 days and 100 × 7,500 hours: 1,002,000 candles, made by the database itself.
+CANDLES = """
+INSERT INTO marketdata_candle
+    (asset_id, timeframe, open_time, open, high, low, close, adj_close, volume, source, known_at)
+SELECT a.id, %(timeframe)s, %(newest)s::timestamptz - n * %(step)s::interval,
+    100 + n %% 7, 108 + n %% 7, 99 + n %% 7, 101 + (n * 7 + a.id) %% 6, NULL, 1000 * (n %% 50), 'benchmark', now()
+FROM marketdata_asset a, generate_series(0, %(count)s - 1) n
+"""
+
+
+def main() -> None:
+    with chronos() as owner:
+        client, address = _scene(owner)
+        on, off = [], []
+        for _ in range(ROUNDS):
+            for policies, times in ((True, on), (False, off)):
+                _policies(owner, policies)
+                times.append(_milliseconds(client, address))
+        _policies(owner, True)
+        p95 = statistics.quantiles(on, n=20)[-1]
+        cost = statistics.median(a / b for a, b in zip(on, off, strict=True)) - 1
+        table(
+            f"universe page, {ASSETS} assets, 1,002,000 candles",
+            ("", "median ms", "p95 ms"),
+            [
+                ("policies on", f"{statistics.median(on):.1f}", f"{p95:.1f}"),
+                ("policies off", f"{statistics.median(off):.1f}", f"{statistics.quantiles(off, n=20)[-1]:.1f}"),
+            ],
+        )
+        print(f"goal: p95 ≤ {GOAL_MS} ms: {'met' if p95 <= GOAL_MS else 'MISSED'}; cost of tenancy, paired: {cost:+.1%}")
+
+
+def _scene(owner):
+    from django.test import Client
+
+    from chronos.core import tenancy
+    from marketdata.models import Asset, Series
+    from tests import cast
+    from universes.models import Membership, Universe
+
+    assets = Asset.objects.bulk_create(Asset(symbol=f"BENCH{n}", name=f"Benchmark {n} Inc.") for n in range(ASSETS))
+    newest = "2026-01-02T00:00Z"
+    for timeframe, step, count in (("1d", "1 day", 2520), ("1h", "1 hour", 7500)):
+        owner.execute(CANDLES, {"timeframe": timeframe, "newest": newest, "step": step, "count": count})
+        Series.objects.bulk_create(
+            Series(asset=asset, timeframe=timeframe, source="benchmark", candle_count=count, last_open=newest,
+                   first_open="2019-01-01T00:00Z", checked_at=newest)
+            for asset in assets
+        )  # fmt: skip
+    owner.execute("VACUUM ANALYZE")
+    person = cast.alice()
+    with tenancy.acting_as(person):
+        universe = Universe.objects.create(owner=person, name="Benchmark")
+        Membership.objects.bulk_create(Membership(universe=universe, owner=person, asset=asset) for asset in assets)
+        # Others' rows, which the policies must pass over.
+    with tenancy.as_system("other people's universes"):
+        others = cast.bob()
+        crowd = Universe.objects.bulk_create(Universe(owner=others, name=f"Bob's {n}") for n in range(200))
+        Membership.objects.bulk_create(
+            Membership(universe=theirs, owner=others, asset=asset) for theirs in crowd for asset in assets[:50]
+        )
+    client = Client(headers={"Host": "localhost"})
+    client.force_login(person)
+    for _ in range(5):
+        _milliseconds(client, universe.get_absolute_url())
+    return client, universe.get_absolute_url()
+
+
+def _policies(owner, on: bool) -> None:
+    from chronos.core import tenancy
+
+    for name in tenancy.PROTECTED:
+        owner.execute(f"ALTER TABLE {name} {'ENABLE' if on else 'DISABLE'} ROW LEVEL SECURITY")
+
+
+def _milliseconds(client, address: str) -> float:
+    started = time.perf_counter()
+    answer = client.get(address)
+    took = 1000 * (time.perf_counter() - started)
+    assert answer.status_code == 200
+    assert answer.content.count(b"BENCH") >= ASSETS
+    return took

@@ -1,0 +1,120 @@
+"""Every address of the URL conf, attacked: by nobody in particular, by a stranger, and by staff outside the admin."""
+
+import pytest
+from django.test import Client
+
+from chronos.core import tenancy
+from tests.contracts.attack import Battlefield
+from tests.contracts.pages import Address, addresses
+
+pytestmark = pytest.mark.usefixtures("house")
+
+# What one may reach without being signed in.
+OPEN = {
+    "core:sign-in", "core:sign-in-link", "core:sign-out", "core:set-theme", "health-live", "health-ready",
+    "admin:login", "admin:logout",
+}  # fmt: skip
+SECRETS = (b"Alice&#x27;s secret plan", b"Alice's secret plan", b"a line about Alice", b"token of Alice")
+# What forms of ours understand, filled in to hurt.
+FORM = {"name": "Stolen", "symbols": "MSFT", "asset": "NVDA", "asset_id": "1", "confirm": "yes", "username": "x",
+        "password": "x", "action": "delete_selected", "_selected_action": "1", "post": "yes"}  # fmt: skip
+
+
+@pytest.fixture
+def field() -> Battlefield:
+    return Battlefield()
+
+
+def every(field: Battlefield) -> list[Address]:
+    hers = field.hers
+    scene = {
+        "universe": hers["universes_universe"],
+        "job": hers["core_job"],
+        "symbol": "NVDA",
+        "core_user": field.alice.pk,
+        "marketdata_asset": field.asset.pk,
+        **hers,
+    }
+    return list(addresses(scene))
+
+
+def client_of(user) -> Client:
+    client = Client(raise_request_exception=True)
+    if user:
+        client.force_login(user)
+    return client
+
+
+def tried(client: Client, address: Address):
+    """GET and POST, plain and as HTMX asks, with forms that name another's rows."""
+    for headers in ({}, {"HX-Request": "true"}):
+        yield client.get(address.path, headers=headers)
+        yield client.post(address.path, FORM, headers=headers)
+
+
+def body(answer) -> bytes:
+    return b"" if answer.streaming and answer.is_async else answer.getvalue()
+
+
+def test_all_kinds_of_addresses_are_there(field):
+    routes = {address.route for address in every(field)}
+    assert {"home", "universes:universe", "marketdata:asset", "core:job", "admin:universes_universe_change"} <= routes
+    assert len(routes) > 40
+
+
+def test_nobody_in_particular_reaches_nothing(field):
+    for address in every(field):
+        for answer in tried(client_of(None), address):
+            assert answer.status_code != 500, address
+            assert not any(secret in body(answer) for secret in SECRETS), address
+            if address.route not in OPEN:
+                assert answer.status_code in (302, 401, 403, 404, 405), (address, answer.status_code)
+    assert field.state_of(field.alice) == field.before
+
+
+def test_a_stranger_finds_nothing_of_alice_and_changes_nothing(field):
+    for address in every(field):
+        for answer in tried(client_of(field.eve), address):
+            assert answer.status_code != 500, address
+            assert not any(secret in body(answer) for secret in SECRETS), address
+            if address.owned:
+                assert answer.status_code in (302, 404, 405), (address, answer.status_code)
+                if answer.status_code == 302:
+                    assert "/admin/login/" in answer.url, (address, answer.url)
+    assert field.state_of(field.alice) == field.before
+    with tenancy.as_system("look"):
+        field.domain.refresh_from_db()
+        field.house_job.refresh_from_db()
+    assert field.domain.name == "AI"
+    assert field.house_job.state == "queued"
+
+
+def test_another_who_has_work_of_his_own_neither(field):
+    for address in every(field):
+        for answer in tried(client_of(field.bob), address):
+            assert answer.status_code != 500, address
+            assert not any(secret in body(answer) for secret in SECRETS), address
+    assert field.state_of(field.alice) == field.before
+
+
+def test_staff_see_others_only_in_the_admin(field):
+    seen = 0
+    for address in every(field):
+        answer = client_of(field.stella).get(address.path)
+        assert answer.status_code != 500, address
+        found = any(secret in body(answer) for secret in SECRETS)
+        if address.route.startswith("admin:"):
+            seen += found
+        else:
+            assert not found, address
+    assert seen >= 4
+    assert field.state_of(field.alice) == field.before
+
+
+def test_the_owner_reaches_what_is_hers(field):
+    for address in every(field):
+        if address.owned and not address.route.startswith("admin:"):
+            answer = client_of(field.alice).get(address.path)
+            assert answer.status_code in (200, 405), (address, answer.status_code)
+            if answer.status_code == 200:
+                assert any(secret in body(answer) for secret in SECRETS), address
