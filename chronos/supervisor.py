@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import json
 import logging
 import os
 import signal
@@ -11,8 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+
+from chronos.core.logs import redact
 
 GRACE_SECONDS = 8.0
 SETTLED_SECONDS = 30.0  # one that lived so long starts with a clean slate
@@ -52,8 +56,15 @@ class Child:
         assert process.stdout
         with contextlib.closing(handler):
             for line in process.stdout:
-                text = line.decode(errors="replace").rstrip("\n")
-                handler.emit(logging.LogRecord(self.name, logging.INFO, "", 0, text.replace("%", "%%"), (), None))
+                text = self._as_json(line.decode(errors="replace").rstrip("\n"))
+                handler.emit(logging.LogRecord(self.name, logging.INFO, "", 0, text, None, None))
+
+    def _as_json(self, line: str) -> str:
+        """What a process says past its logging (a banner, a traceback at start) becomes JSON like the rest."""
+        if line.startswith("{") or not line:
+            return line
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return json.dumps({"time": now, "level": "INFO", "logger": self.name, "message": redact(line)})
 
     @property
     def alive(self) -> bool:
@@ -62,12 +73,19 @@ class Child:
     def last_words(self) -> str:
         """The end of its log, cut to what a terminal can show."""
         lines = self.log.read_text(errors="replace").splitlines()[-8:] if self.log.exists() else []
-        return "\n".join([f"The end of {self.log}:", *(line[-500:] for line in lines)])
+        return "\n".join([f"The end of {self.log}:", *(_message(line)[-500:] for line in lines)])
 
     def signal(self, number: int) -> None:
         if self.process and self.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number) if number == signal.SIGKILL else self.process.send_signal(number)
+
+
+def _message(line: str) -> str:
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, KeyError, TypeError):
+        return line
 
 
 def _die_with_parent() -> None:

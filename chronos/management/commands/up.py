@@ -108,9 +108,9 @@ class Command(BaseCommand):
         python = [sys.executable, "-m"]
         web = ["granian", "--interface", "asgi", "--host", environment.host, "--port", str(environment.port),
                "--log-config", str(logging), "--no-ws", "chronos.asgi:application"]  # fmt: skip
-        worker = ["celery", "-A", "chronos", "worker", "--loglevel", environment.log_level, "--without-gossip",
+        worker = ["celery", "--quiet", "-A", "chronos", "worker", "--loglevel", environment.log_level, "--without-gossip",
                   "--without-mingle", "--hostname", f"chronos-{environment.port}@%h"]  # fmt: skip
-        beat = ["celery", "-A", "chronos", "beat", "--loglevel", environment.log_level, "--pidfile="]
+        beat = ["celery", "--quiet", "-A", "chronos", "beat", "--loglevel", environment.log_level, "--pidfile="]
         return [
             Child("web", python + web, logs / "web.log"),
             Child("worker", python + worker, logs / "worker.log"),
