@@ -17,11 +17,9 @@ Three decisions about what is given:
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal
 from hashlib import sha256
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
@@ -34,8 +32,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH = 50_000  # rows of one transaction
-GUARD_SAMPLE = 5_000  # stored candles that the guard compares at most
+GUARD_SAMPLE = 5_000  # candles by which a table of several batches is judged
 GUARD_LEAST = 20  # fewer common candles than this tell nothing
+REASONS = 5  # that a call names
 
 
 def schema() -> "pa.Schema":
@@ -57,7 +56,7 @@ class Ingested:
     """What became of the candles of one call; `received` is the sum of the other four counts.
 
     `first` and `last` are the earliest and the latest open among those that have a possible time and readable numbers.
-    `problems` says what was wrong with the first few that were quarantined.
+    `problems` says what was wrong with those that were quarantined: a few reasons, each with where it was found first.
     """
 
     received: int = 0
@@ -79,7 +78,15 @@ class _Batch:
     """One transaction's rows, in order of time; those of the same time as they came."""
 
     candles: "pa.Table"
-    refused: dict[int, str] = field(default_factory=dict)  # place in the batch: reason
+    refused: dict[int, str]  # place in the batch: reason
+
+
+@dataclass(frozen=True)
+class _Guard:
+    """`verdict` says why all of the call is foreign to the series; with `on` the batch itself is still to be judged."""
+
+    on: bool
+    verdict: str = ""
 
 
 def ingest(
@@ -104,13 +111,13 @@ def ingest(
     """
     timeframe = Timeframe(timeframe)
     candles = _checked(candles)
-    foreign = _foreign(asset, timeframe, candles) if guard else ""
+    guarded = _Guard(on=guard)
+    if guard and candles.num_rows > BATCH:
+        guarded = _Guard(on=False, verdict=_sampled(asset, timeframe, candles))
     total = Ingested()
     for part in _batches(candles):
-        batch = _Batch(part)
-        batch.refused.update(checks.faults(part, timeframe, timezone.now(), final=final))
-        counts = _store(asset, timeframe, batch, source, origin, foreign)
-        total = _sum(total, counts)
+        batch = _Batch(part, checks.faults(part, timeframe, timezone.now(), final=final))
+        total = _sum(total, _store(asset, timeframe, batch, source, origin, guarded))
     return total
 
 
@@ -143,7 +150,7 @@ def _batches(candles: "pa.Table") -> Iterator["pa.Table"]:
 # --- One batch, one transaction ----------------------------------------------------------------------------------
 
 
-def _store(asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origin: str, foreign: str) -> Ingested:
+def _store(asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origin: str, guard: _Guard) -> Ingested:
     """1. Take the series' lock: two merges of one key at once would fail with a unique violation.
     2. COPY what can be a candle; 3. take out what is impossible, said twice or of another series;
     4. merge the rest and keep what it replaced; 5. keep what was refused; 6. bring the series up to date.
@@ -159,7 +166,7 @@ def _store(asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origi
             _refuse(cursor, batch, staging.impossible(cursor))
             if _has_twins(batch.candles):
                 _part_twins(cursor, asset, timeframe, batch)
-            if foreign:
+            if foreign := guard.verdict or (guard.on and _judged(cursor, asset, timeframe, span)):
                 _refuse(cursor, batch, dict.fromkeys(staging.differing(cursor, scope), foreign))
             changes = staging.merge(cursor, scope)
         _quarantine(asset, timeframe, batch, source, origin)
@@ -172,7 +179,7 @@ def _store(asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origi
         updated=changes.updated,
         unchanged=received - quarantined - changes.inserted - changes.updated,
         quarantined=quarantined,
-        problems=tuple(_problems(batch)),
+        problems=_problems(batch),
         **span,
     )
 
@@ -311,16 +318,27 @@ def _row(batch: _Batch, place: int) -> str:
     """How a message names a row of the batch: by its number if it came with one."""
     if "row" in batch.candles.column_names:
         return f"row {batch.candles['row'][place].as_py()}"
-    return "another candle of the same answer"
+    return "another candle"
 
 
-def _problems(batch: _Batch, most: int = 5) -> Iterator[str]:
-    for place in sorted(batch.refused)[:most]:
-        at = batch.candles["open_time"][place].value
-        if "row" in batch.candles.column_names:
-            yield f"{_row(batch, place)}: {batch.refused[place]}"
-        else:
-            yield f"{checks.moment(at):%Y-%m-%d %H:%M}Z: {batch.refused[place]}" if at else batch.refused[place]
+def _problems(batch: _Batch) -> tuple[str, ...]:
+    """The different reasons, each with the first row that it was found in and how many more there are."""
+    places: dict[str, list[int]] = {}
+    for place in sorted(batch.refused):
+        places.setdefault(batch.refused[place], []).append(place)
+    named = [
+        f"{_where(batch, first)}{f' and {len(more):,} more' if more else ''}: {reason}"
+        for reason, (first, *more) in list(places.items())[:REASONS]
+    ]
+    others = sum(map(len, list(places.values())[REASONS:]))
+    return (*named, f"and {others:,} more, each with its own reason") if others else tuple(named)
+
+
+def _where(batch: _Batch, place: int) -> str:
+    at = batch.candles["open_time"][place].value
+    if at is None or "row" in batch.candles.column_names:
+        return _row(batch, place)
+    return f"{checks.moment(at):%Y-%m-%d %H:%M}Z"
 
 
 def _sum(total: Ingested, more: Ingested) -> Ingested:
@@ -333,57 +351,37 @@ def _sum(total: Ingested, more: Ingested) -> Ingested:
         quarantined=total.quarantined + more.quarantined,
         first=total.first or more.first,
         last=more.last or total.last,
-        problems=(total.problems + more.problems)[:5],
+        problems=(total.problems + more.problems)[:REASONS],
     )
 
 
 # --- Is it the same series at all? -------------------------------------------------------------------------------
 
 
-def _foreign(asset: Asset, timeframe: Timeframe, candles: "pa.Table") -> str:
-    """Why these candles are not a correction of the stored ones but another series; '' if they may be one.
-
-    Compares the prices of at most `GUARD_SAMPLE` candles, evenly spread over what came, exactly. Volumes and adjusted
-    closes do not count: a dividend changes the whole past of the latter.
-    """
-    theirs = _sampled(candles)
-    ours = _stored(asset, timeframe, list(theirs))
-    common = [(theirs[at], prices) for at, prices in ours.items()]
-    different = [(new, old) for new, old in common if new != old]
-    if len(common) < GUARD_LEAST or len(different) * 2 <= len(common):
-        return ""
-    factors = [new[3] / old[3] for new, old in different if old[3] and new[3]]
-    factor = f" (median factor {float(median(factors)):.4g})" if factors else ""
-    return (
-        f"differs from the stored {asset} {timeframe} on {len(different)} of {len(common)} common candles{factor}:"
-        f" another price basis? Import it under its own symbol (--symbol {asset}-RAW)"
-        " or replace what is stored (--replace)"
-    )
-
-
-def _sampled(candles: "pa.Table") -> dict[datetime, tuple[Decimal, ...]]:
-    """The prices of evenly spread candles by time, rounded as they would be stored; without what can't be read."""
+def _sampled(asset: Asset, timeframe: Timeframe, candles: "pa.Table") -> str:
+    """Judge a table of more than one batch before any of it is stored, by candles evenly spread over it."""
     import numpy as np
     import pyarrow as pa
 
-    places = np.unique(np.linspace(0, candles.num_rows - 1, min(candles.num_rows, GUARD_SAMPLE)).astype(np.int64))
-    part = candles.take(pa.array(places)).select(["open_time", "open", "high", "low", "close"])
-    part = part.set_column(0, "open_time", part["open_time"].cast(pa.int64()))
-    found: dict[datetime, tuple[Decimal, ...]] = {}
-    for at, *texts in zip(*(column.to_pylist() for column in part.columns), strict=True):
-        if at is not None and not any(checks.number_fault("close", text) for text in texts):
-            prices = tuple(Decimal(text).quantize(Decimal("1e-10"), ROUND_HALF_UP) for text in texts)
-            found.setdefault(checks.moment(at), prices)
-    return found
+    places = np.unique(np.linspace(0, candles.num_rows - 1, GUARD_SAMPLE).astype(np.int64))
+    part = next(_batches(candles.take(pa.array(places))))
+    batch = _Batch(part, checks.faults(part, timeframe, timezone.now(), final=True))
+    staged = _stageable(batch)
+    if not staged.num_rows:
+        return ""
+    with transaction.atomic(), connection.cursor() as cursor:
+        staging.copy(cursor, staged)
+        return _judged(cursor, asset, timeframe, _span(staged))
 
 
-def _stored(asset: Asset, timeframe: Timeframe, times: list[datetime]) -> dict[datetime, tuple[Decimal, ...]]:
-    if not times:
-        return {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT open_time, open, high, low, close FROM marketdata_candle"
-            " WHERE asset_id = %s AND timeframe = %s AND open_time = ANY(%s)",
-            [asset.pk, timeframe.value, times],
-        )
-        return {at: tuple(prices) for at, *prices in cursor.fetchall()}
+def _judged(cursor: Any, asset: Asset, timeframe: Timeframe, span: dict[str, datetime | None]) -> str:
+    """Why what is staged is not a correction of what is stored but another series; '' if it may be one."""
+    found = staging.likeness(cursor, {"asset": asset.pk, "timeframe": timeframe.value, **span})
+    if found.common < GUARD_LEAST or found.different * 2 <= found.common:
+        return ""
+    factor = f" (median factor {found.factor:.4g})" if found.factor else ""
+    return (
+        f"differs from the stored {asset} {timeframe} on {found.different:,} of {found.common:,} common candles"
+        f"{factor}: another source or price basis? Import it under its own symbol (--symbol {asset}-RAW)"
+        " or replace what is stored (--replace)"
+    )

@@ -70,6 +70,15 @@ SELECT s.place FROM candle_stage s LEFT JOIN marketdata_candle c ON {_TARGET}
 WHERE c.open_time IS NULL OR {_DIFFERS}
 """  # noqa: S608
 
+_LIKENESS = f"""
+SELECT count(*), count(*) FILTER (WHERE d), percentile_cont(0.5) WITHIN GROUP (ORDER BY factor) FILTER (WHERE d)
+FROM (
+    SELECT (s.open, s.high, s.low, s.close) IS DISTINCT FROM (c.open, c.high, c.low, c.close) AS d,
+           (s.close / nullif(c.close, 0))::float8 AS factor
+    FROM candle_stage s JOIN marketdata_candle c ON {_TARGET}
+) common
+"""  # noqa: S608
+
 _MERGE = f"""
 WITH merged AS (
     MERGE INTO marketdata_candle c USING candle_stage s ON {_TARGET}
@@ -167,6 +176,23 @@ def differing(cursor: Any, scope: dict[str, Any]) -> list[int]:
     """The places of rows that are not stored exactly so already."""
     cursor.execute(_DIFFERING, scope)
     return [place for (place,) in cursor.fetchall()]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How the prices of what is staged agree with what is stored: candles that both have, those that differ, and the
+    median of new close / stored close of these (None if there are none).
+    """
+
+    common: int
+    different: int
+    factor: float | None
+
+
+def likeness(cursor: Any, scope: dict[str, Any]) -> Likeness:
+    """Volumes and adjusted closes do not count: a dividend changes the whole past of the latter."""
+    cursor.execute(_LIKENESS, scope)
+    return Likeness(*cursor.fetchone())
 
 
 def take_out(cursor: Any, places: list[int]) -> None:

@@ -19,6 +19,7 @@ from marketdata.checks import NUMBERS, shortened
 from marketdata.models import AssetClass, Timeframe, canonical, is_symbol
 from marketdata.providers import filetimes, tabular
 from marketdata.providers.tabular import FileError
+from marketdata.symbols import MONEY, likely_class
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,9 +42,6 @@ SYNONYMS = {
 }  # fmt: skip
 REQUIRED = ("time", "open", "high", "low", "close")
 _MEANING = {name: meaning for meaning, names in SYNONYMS.items() for name in names}
-
-FIAT = frozenset("USD EUR GBP JPY CHF AUD NZD CAD SEK NOK DKK PLN CZK HUF TRY ZAR MXN BRL CNY CNH HKD SGD KRW INR THB ILS RUB".split())
-QUOTES = FIAT | {"USDT", "USDC", "BUSD", "TUSD", "DAI", "FDUSD", "BTC", "ETH", "BNB"}
 
 _TIMEFRAMES = {
     **{name: timeframe for timeframe in Timeframe for name in (timeframe.value, timeframe.label.replace(" ", ""))},
@@ -104,18 +102,6 @@ def reading(path: Path, wishes: Wishes = Wishes()) -> Iterator[Contents]:
         yield _contents(rows, table, wishes, zone, path)
 
 
-def likely_class(symbol: str) -> AssetClass:
-    """What a symbol looks like: `^GSPC` an index, `EUR-USD` a currency pair, `BTC-USDT` crypto, otherwise a stock."""
-    if symbol.startswith("^"):
-        return AssetClass.INDEX
-    if symbol.endswith("=X"):
-        return AssetClass.FX
-    base, dash, quote = symbol.rpartition("_")[2].partition("-")
-    if not dash or quote not in QUOTES:
-        return AssetClass.STOCK
-    return AssetClass.FX if base in FIAT and quote in FIAT else AssetClass.CRYPTO
-
-
 def timeframe_named(text: str) -> Timeframe:
     """The timeframe that people write as 1d, D, daily, 60min, 1M (a month; 1m is a minute). Raises `FileError`."""
     text = text.strip()
@@ -137,7 +123,7 @@ def _plain(heading: str) -> str:
     if of := re.fullmatch(r"volume ([a-z]{2,6})|([a-z]{2,6}) volume", words):
         currency = (of[1] or of[2]).upper()
         if currency not in ("BASE", "QUOTE"):
-            return "quote volume" if currency in QUOTES - {"BTC", "ETH", "BNB"} else "volume base"
+            return "quote volume" if currency in MONEY else "volume base"
     return words
 
 
@@ -234,14 +220,12 @@ class _Rows:
     def _coded(self, block: "pa.Table") -> Any:
         """The code of each row's series; few different ones come in a block."""
         import numpy as np
-        import pyarrow.compute as pc
 
         constants = self._table.constants
         symbols = block["symbol"].fill_null(constants.get("symbol", "")).combine_chunks().dictionary_encode()
         lengths = block["timeframe"].fill_null("").combine_chunks().dictionary_encode()
         width = len(lengths.dictionary)
         both = symbols.indices.to_numpy().astype(np.int64) * width + lengths.indices.to_numpy()
-        del pc
         different, inverse = np.unique(both, return_inverse=True)
         names, timeframes = symbols.dictionary.to_pylist(), lengths.dictionary.to_pylist()
         table = [self._code(names[pair // width], timeframes[pair % width]) for pair in different.tolist()]
@@ -268,3 +252,161 @@ class _Rows:
                 "fault": pa.array(faults, pa.string()),
             }
         )
+
+
+def _gathered(blocks: Iterator["pa.Table"], workshop: Path) -> "pa.Table":
+    """All blocks as one table: in memory while they are small, else in a file that is mapped rather than read."""
+    import pyarrow as pa
+
+    kept: list[Any] = []
+    for block in blocks:
+        kept.append(block)
+        if sum(part.nbytes for part in kept) > IN_MEMORY:
+            return _spilt(kept, blocks, workshop / "rows.arrow")
+    if not kept:
+        raise FileError("has headings but no rows")
+    return pa.concat_tables(_aligned(kept))
+
+
+def _spilt(kept: list["pa.Table"], blocks: Iterator["pa.Table"], place: Path) -> "pa.Table":
+    import pyarrow as pa
+
+    names, schema = kept[0].column_names, kept[0].schema
+    with pa.OSFile(str(place), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        while kept:
+            writer.write_table(kept.pop(0))
+        for block in blocks:
+            writer.write_table(block.select(names))
+    return pa.ipc.open_file(pa.memory_map(str(place))).read_all()
+
+
+def _aligned(tables: list["pa.Table"]) -> list["pa.Table"]:
+    return [table.select(tables[0].column_names) for table in tables]
+
+
+def _joined(codes: list[Any]) -> Any:
+    import numpy as np
+
+    return np.concatenate(codes) if codes else np.zeros(0, np.int32)
+
+
+# --- Series ------------------------------------------------------------------------------------------------------
+
+
+def _contents(rows: _Rows, table: tabular.Table, wishes: Wishes, zone: ZoneInfo | None, path: Path) -> Contents:
+    contents = Contents()
+    if table.damage:
+        last = rows.table["row"][-1].as_py()
+        contents.trouble = f"{table.damage} after row {last}; what came before is kept. Get the file again"
+    symbols = sorted({symbol for symbol, _ in rows.keys if symbol})
+    if wishes.symbol and len(symbols) > 1:
+        some = ", ".join(symbols[:5])
+        raise FileError(f"has {len(symbols)} symbols ({some}…), and --symbol names one: leave it out")
+    _refuse_decimal_commas(rows.table)
+    for code, (symbol, timeframe) in enumerate(rows.keys):
+        name = canonical(wishes.symbol) or symbol or _symbol_of(path)
+        try:
+            contents.series.append(_one(rows, code, _valid(name), timeframe, wishes, zone, path))
+        except FileError as error:
+            contents.failures[name] = str(error)
+    return contents
+
+
+def _one(
+    rows: _Rows, code: int, symbol: str, column: str, wishes: Wishes, zone: ZoneInfo | None, path: Path
+) -> FileSeries:
+    part = rows.of(code)
+    written = filetimes.read(part["clock"])
+    timeframe = _timeframe(written, wishes.timeframe or column or _timeframe_of(path))
+    _refuse_unreadable(part, written)
+    opens, faults = filetimes.moments(written, timeframe, zone)
+    readable = int((written.kind != filetimes.UNREADABLE).sum())
+    if faults and len(faults) == readable and not zone:
+        raise FileError(f"its times have no offset from UTC (e.g. {_example(part, min(faults))}): {filetimes.SAY_ZONE}")
+    return FileSeries(symbol, timeframe, _table(rows, part, opens, faults, symbol, wishes))
+
+
+def _table(
+    rows: _Rows, part: "pa.Table", opens: Any, faults: dict[int, str], symbol: str, wishes: Wishes
+) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    numbers = {name: part[name] for name in NUMBERS}
+    if (wishes.asset_class or likely_class(symbol)) in (AssetClass.FX, AssetClass.INDEX):
+        told = part["fault"].is_null()  # currencies and indices have no volume of their own
+        numbers["volume"] = pc.if_else(told, part["volume"].fill_null("0"), part["volume"])
+    elif not rows.has_volume:
+        raise FileError(
+            "has no column for volume (also understood: v, vol, Volume BTC)."
+            " Add it, or say --asset-class fx or index if there is none"
+        )
+    reasons = part["fault"]
+    if faults:
+        texts = reasons.to_pylist()
+        for place, fault in faults.items():
+            texts[place] = texts[place] or fault
+        reasons = pa.array(texts, pa.string())
+    return pa.table({"open_time": opens, **numbers, "row": part["row"], "time": part["clock"], "fault": reasons})
+
+
+def _timeframe(written: filetimes.Written, said: str) -> Timeframe:
+    apart = filetimes.spacing(written)
+    if not said:
+        found = filetimes.timeframe_of(written)
+        if found is None:
+            between = f"the rows are mostly {apart} apart" if apart else "one row does not tell"
+            raise FileError(f"can't tell the timeframe ({between}): say it with --timeframe, e.g. --timeframe 1h")
+        return found
+    timeframe = timeframe_named(said)
+    if apart and apart * 2 <= timeframe.length:
+        raise FileError(f"its rows are mostly {apart} apart, so they can't be {timeframe} candles")
+    return timeframe
+
+
+def _refuse_unreadable(part: "pa.Table", written: filetimes.Written) -> None:
+    """If not one time can be read, it is the file that is written in another way, not its rows that are bad."""
+    told = part["fault"].is_null().to_numpy()
+    if not told.any() or (written.kind[told] != filetimes.UNREADABLE).any():
+        return
+    text = next((text for text in part["clock"].to_pylist() if text), "")
+    why = " (it can be read in two ways)" if re.match(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}", text) else ""
+    raise FileError(
+        f"its times, such as {shortened(text)}, can't be read{why}:"
+        " write them as 2024-03-31, as 2024-03-31T14:30:00Z or as seconds since 1970"
+    )
+
+
+def _refuse_decimal_commas(table: "pa.Table", look_at: int = 100) -> None:
+    for row, text in zip(table["row"][:look_at].to_pylist(), table["close"][:look_at].to_pylist(), strict=True):
+        if text and re.fullmatch(r"-?[0-9.]*[0-9],[0-9]+", text):
+            raise FileError(
+                f"writes numbers with a decimal comma (close {shortened(text)} in row {row}): write them with a point"
+            )
+
+
+def _example(part: "pa.Table", place: int) -> str:
+    return f"{shortened(part['clock'][place].as_py())} in row {part['row'][place].as_py()}"
+
+
+def _valid(symbol: str) -> str:
+    try:
+        is_symbol(symbol)
+    except ValidationError as error:
+        raise FileError(f"{symbol!r} can't be a symbol: {error.messages[0]} Give one with --symbol") from None
+    return symbol
+
+
+_ENDINGS = re.compile(r"(?i)(\.(csv|tsv|txt|gz|gzip|parquet|pq))+$")
+_AND_TIMEFRAME = re.compile(rf"(?i)[_.-]({'|'.join(Timeframe.values)}|daily|hourly|weekly|monthly)$")
+
+
+def _symbol_of(path: Path) -> str:
+    """`_GSPC.csv.gz` is ^GSPC, `BTC-USD_1h.csv` is BTC-USD."""
+    name = _AND_TIMEFRAME.sub("", _ENDINGS.sub("", path.name))
+    return canonical("^" + name[1:] if name.startswith("_") else name)
+
+
+def _timeframe_of(path: Path) -> str:
+    found = _AND_TIMEFRAME.search(_ENDINGS.sub("", path.name))
+    return found[1] if found else ""

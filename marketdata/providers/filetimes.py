@@ -105,7 +105,8 @@ def moments(written: Written, timeframe: Timeframe, zone: ZoneInfo | None) -> tu
     return pa.array(at, pa.int64(), mask=missing).cast(pa.timestamp("us", "UTC")), faults
 
 
-NO_ZONE = "its time has no offset from UTC: add one to the file, or say which clock with --timezone"
+SAY_ZONE = "add one to the file, or say whose clock it is, e.g. --timezone America/New_York"
+NO_ZONE = f"its time has no offset from UTC: {SAY_ZONE}"
 
 
 def _place_in(zone: ZoneInfo, at: Any, places: Any, faults: dict[int, str]) -> None:

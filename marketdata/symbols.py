@@ -1,0 +1,22 @@
+"""What a canonical symbol tells by its shape alone, before anybody has been asked."""
+
+from marketdata.models import AssetClass
+
+FIAT = frozenset(
+    ("USD", "EUR", "GBP", "JPY", "CHF", "AUD", "NZD", "CAD", "SEK", "NOK", "DKK", "PLN", "CZK", "HUF", "TRY", "ZAR",
+     "MXN", "BRL", "CNY", "CNH", "HKD", "SGD", "KRW", "INR", "THB", "ILS", "RUB", "TWD", "IDR", "PHP", "MYR")
+)  # fmt: skip
+MONEY = FIAT | {"USDT", "USDC", "BUSD", "TUSD", "FDUSD", "DAI"}  # what things are priced in
+_COINS = frozenset(("BTC", "ETH", "BNB", "SOL"))  # other coins are priced in these too
+
+
+def likely_class(symbol: str) -> AssetClass:
+    """`^GSPC` an index, `EUR-USD` a currency pair, `BTC-USDT` and `COINBASE_BTC-USD` crypto, `BRK-B` a stock."""
+    if symbol.startswith("^"):
+        return AssetClass.INDEX
+    if symbol.endswith(("=X", "=F")):
+        return AssetClass.FX if symbol.endswith("X") else AssetClass.COMMODITY
+    base, hyphen, quote = symbol.rpartition("_")[2].partition("-")
+    if not hyphen or quote not in MONEY | _COINS:
+        return AssetClass.STOCK
+    return AssetClass.FX if base in FIAT and quote in FIAT else AssetClass.CRYPTO
