@@ -12,7 +12,7 @@ from marketdata.fetching import Refreshed
 from marketdata.fetching import refresh as refresh_series
 from marketdata.jobs import missing, row, sentence
 from marketdata.models import Asset, Timeframe
-from universes.models import Universe
+from universes.models import Membership, Universe
 
 
 class RefreshUniverse(BaseModel):
@@ -31,7 +31,7 @@ def run_refresh_universe(params: RefreshUniverse, run: Run) -> Outcome:
         universe = Universe.objects.filter(pk=params.universe_id).first()
         if universe is None:
             return Outcome("The universe is not there any more, or not yours to see.", "failed")
-        members = list(_members(Asset.objects.filter(memberships__universe=universe, memberships__left_at=None)))
+        members = _assets_of(Membership.objects.current().filter(universe=universe))
     if not members:
         return Outcome("The universe has no members yet; add some, then refresh.", "done", {"assets": []})
     return _refresh_each(members, params.timeframe, run)
@@ -41,7 +41,7 @@ def run_refresh_universe(params: RefreshUniverse, run: Run) -> Outcome:
 def run_refresh_all(params: RefreshAll, run: Run) -> Outcome:
     """The house's own: every asset that is a member of any universe now, each once."""
     with run.acting():
-        members = list(_members(Asset.objects.filter(memberships__left_at=None, is_sample=False)))
+        members = _assets_of(Membership.objects.current().filter(asset__is_sample=False))
     if not members:
         return Outcome("No universe has members that a provider could be asked for.", "done", {"assets": []})
     return _refresh_each(members, params.timeframe, run)
@@ -59,8 +59,8 @@ def refresh(universe: Universe, user: User, timeframe: Timeframe = Timeframe.D1)
     )
 
 
-def _members(assets: "QuerySet[Asset]") -> "QuerySet[Asset]":
-    return assets.order_by("symbol").distinct()
+def _assets_of(stays: QuerySet[Membership]) -> list[Asset]:
+    return list(Asset.objects.filter(pk__in=stays.values("asset")).order_by("symbol"))
 
 
 def _refresh_each(members: list[Asset], timeframe: Timeframe, run: Run) -> Outcome:

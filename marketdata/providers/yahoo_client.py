@@ -7,6 +7,9 @@ answers in an `lru_cache`, and asks again at once whenever it is refused:
   one instead of twelve, and the body of an error never becomes the crumb;
 - the `lru_cache` is emptied before each request;
 - its cookie and time zone files live in the state directory.
+
+What is lost by it: the minute candle of 23:59 of coins and currencies, because Yahoo gives 23:59 as the end of their
+day and yfinance drops what begins at an end.
 """
 
 import json
