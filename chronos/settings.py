@@ -81,6 +81,7 @@ ROOT_URLCONF = "chronos.urls"
 ASGI_APPLICATION = "chronos.asgi.application"
 LOGIN_URL = "core:sign-in"
 LOGIN_REDIRECT_URL = "home"
+CSRF_FAILURE_VIEW = "chronos.core.views.csrf_failure"
 AUTH_USER_MODEL = "core.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -103,6 +104,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "chronos.core.views.frame",
+                "marketdata.views.frame",
             ],
         },
     },

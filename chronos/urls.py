@@ -1,4 +1,15 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from chronos import views
+from chronos.core import health
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+    path("universes/", include("universes.urls")),
+    path("assets/", include("marketdata.urls")),
+    path("admin/", admin.site.urls),
+    path("", include("chronos.core.urls")),
+]

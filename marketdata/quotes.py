@@ -1,0 +1,147 @@
+"""The last closes of many assets in two queries, as cells that a page only has to place."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+from django.utils import timezone
+
+from chronos.core import figures
+from marketdata import freshness
+from marketdata.models import Asset, Series, Timeframe
+from marketdata.sources import label
+
+POINTS = 30  # closes in a sparkline
+WIDTH, HEIGHT = 96, 24  # of a sparkline's view box
+
+# Daily candles tell the most; without them the longest shorter ones, then the longer.
+_PREFERENCE = ("1d", "4h", "1h", "30m", "15m", "5m", "1m", "1w", "1mo")
+
+# `timeframe` arrives with each asset, so that one statement serves them all; PostgreSQL opens only that partition, and
+# walks the primary key backwards for as many rows as are asked.
+_LAST_CLOSES = """
+SELECT wanted.asset_id, latest.opens, latest.closes
+FROM unnest(%s::bigint[], %s::text[]) AS wanted (asset_id, timeframe)
+CROSS JOIN LATERAL (
+    SELECT array_agg(c.open_time) AS opens, array_agg(c.close::float8) AS closes
+    FROM (
+        SELECT open_time, close FROM marketdata_candle
+        WHERE asset_id = wanted.asset_id AND timeframe = wanted.timeframe
+        ORDER BY open_time DESC LIMIT %s
+    ) AS c
+) AS latest
+WHERE latest.closes IS NOT NULL
+"""
+
+
+@dataclass(frozen=True)
+class Quote:
+    """One asset's newest candles, ready to be shown. `change` is a fraction of the close before."""
+
+    asset: Asset
+    timeframe: str
+    last: float | None
+    change: float | None
+    at: datetime | None
+    source: str
+    freshness: freshness.Freshness
+    price: str
+    percent: str
+    direction: str
+    spark: str
+    trend: str
+    of: str
+
+    @property
+    def sample(self) -> bool:
+        return self.asset.is_sample
+
+
+def quotes(assets: Sequence[Asset], points: int = POINTS, now: datetime | None = None) -> dict[int, Quote]:
+    """By asset id, for every asset given; two queries however many there are."""
+    now = now or timezone.now()
+    best = preferred(assets)
+    closes = last_closes([(pk, series.timeframe) for pk, series in best.items()], points)
+    return {asset.pk: _quote(asset, best.get(asset.pk), closes.get(asset.pk), now) for asset in assets}
+
+
+def preferred(assets: Iterable[Asset]) -> dict[int, Series]:
+    """Each asset's series to quote from: the daily one if it has candles. Those without any candles are kept for their
+    failure, if there is nothing better."""
+    best: dict[int, Series] = {}
+    for series in Series.objects.filter(asset__in=[asset.pk for asset in assets]):
+        known = best.get(series.asset_id)
+        if known is None or _rank(series) < _rank(known):
+            best[series.asset_id] = series
+    return best
+
+
+def _rank(series: Series) -> tuple[bool, int]:
+    return series.last_open is None, _PREFERENCE.index(series.timeframe)
+
+
+def last_closes(wanted: Sequence[tuple[int, str]], points: int) -> dict[int, tuple[list[datetime], list[float]]]:
+    """(asset id, timeframe) pairs to open times and closes, oldest first; assets without candles are absent."""
+    if not wanted:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(_LAST_CLOSES, [[pk for pk, _ in wanted], [timeframe for _, timeframe in wanted], points])
+        return {pk: (opens[::-1], closes[::-1]) for pk, opens, closes in cursor.fetchall()}
+
+
+def _quote(
+    asset: Asset, series: Series | None, found: tuple[list[datetime], list[float]] | None, now: datetime
+) -> Quote:
+    opens, closes = found or ([], [])
+    last = closes[-1] if closes else None
+    change = closes[-1] / closes[-2] - 1 if len(closes) > 1 and closes[-2] else None
+    whole = closes[-1] / closes[0] - 1 if len(closes) > 1 and closes[0] else None
+    fresh = freshness.judge(asset, series if closes else _emptied(series), now)
+    at = opens[-1] if opens else None
+    source = label(series.source) if series and closes else ""
+    return Quote(
+        asset=asset,
+        timeframe=series.timeframe if series else "1d",
+        last=last,
+        change=change,
+        at=at,
+        source=source,
+        freshness=fresh,
+        price=figures.price(last),
+        percent=figures.percent(change),
+        direction=figures.direction(change),
+        spark=sparkline(closes),
+        trend=figures.direction(whole),
+        of=_of(series, at, source),
+    )
+
+
+def _emptied(series: Series | None) -> Series | None:
+    """A series whose candles are gone must not be judged by the count it kept of them."""
+    if series is not None:
+        series.last_open = None
+    return series
+
+
+def _of(series: Series | None, at: datetime | None, source: str) -> str:
+    """Of what, from where, as of when: the sentence behind the figure."""
+    if series is None or at is None:
+        return ""
+    daily = Timeframe(series.timeframe).is_daily
+    when = figures.day(at) if daily else f"{figures.moment(at)} UTC"
+    return f"Close of the {Timeframe(series.timeframe).label} candle of {when}, from {source}"
+
+
+def sparkline(values: Sequence[float], width: float = WIDTH, height: float = HEIGHT, pad: float = 2) -> str:
+    """The points of an SVG polyline; empty for fewer than two values."""
+    if len(values) < 2:
+        return ""
+    low, high = min(values), max(values)
+    across = width / (len(values) - 1)
+    scale = (height - 2 * pad) / (high - low) if high > low else 0
+    middle = height / 2
+    return " ".join(
+        f"{n * across:.1f},{height - pad - (value - low) * scale if scale else middle:.1f}"
+        for n, value in enumerate(values)
+    )

@@ -1,0 +1,280 @@
+"""Assets: the list, one asset with its chart, and its candles as figure, table and file."""
+
+import math
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+from django.views.decorators.http import require_POST, require_safe
+
+from chronos.core import activity, figures
+from chronos.core.hypermedia import Asked, Signed, page, wants_part
+from marketdata import charts, freshness, sources
+from marketdata.jobs import refresh_asset
+from marketdata.models import Asset, AssetClass, Candle, ProviderState, QuarantinedCandle, Series, Timeframe, canonical
+from marketdata.quotes import quotes
+
+A_PAGE = 50
+ROWS = 20  # candles in a page of the table below the chart
+CSV_ROWS = 10_000  # candles read at once for a file
+CSV_HEAD = "symbol,timeframe,open_time,open,high,low,close,adj_close,volume,source\r\n"
+PLACES = {timeframe.value: place for place, timeframe in enumerate(Timeframe)}
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """A context processor: the providers that do not answer, for the banner of every page."""
+    return {"provider_faults": SimpleLazyObject(_faults) if request.user.is_authenticated else ()}
+
+
+def _faults() -> list[dict[str, str]]:
+    return [
+        {
+            "name": sources.label(state.provider),
+            "since": f"{figures.moment(state.failing_since)} UTC",
+            "why": state.failure,
+        }
+        for state in ProviderState.objects.exclude(failing_since=None).order_by("provider")
+    ]
+
+
+# --- The list ----------------------------------------------------------------------------------------------------
+
+
+@require_safe
+def assets(request: Signed) -> HttpResponse:
+    """All assets anybody keeps, searched by symbol or name and filtered by class."""
+    search = request.GET.get("q", "").strip()[:100].replace("\x00", "")
+    kind = request.GET.get("class", "")
+    found = Asset.objects.all()
+    if search:
+        found = found.filter(
+            Q(symbol__contains=canonical(search)) | Q(name__icontains=search) | Q(pk__in=_spelt(search))
+        )
+    if kind in AssetClass.values:
+        found = found.filter(asset_class=kind)
+    total = found.count()
+    pages = max(1, math.ceil(total / A_PAGE))
+    number = min(page_number(request), pages)
+    shown = list(found.order_by("symbol")[(number - 1) * A_PAGE : number * A_PAGE])
+    quoted = quotes(shown)
+    context = {
+        "quotes": [quoted[asset.pk] for asset in shown],
+        "search": search,
+        "kind": kind,
+        "kinds": AssetClass.choices,
+        "total": figures.counted(total, "asset"),
+        "page": number,
+        "pages": pages,
+    }
+    return page(request, "marketdata/assets.html", context, part="list")
+
+
+def _spelt(search: str) -> Any:
+    return Asset.objects.filter(spellings__spelling__iexact=search).values("pk")
+
+
+def page_number(request: HttpRequest) -> int:
+    text = request.GET.get("page", "")
+    return max(1, int(text)) if text.isdecimal() and len(text) < 7 else 1
+
+
+# --- One asset ---------------------------------------------------------------------------------------------------
+
+
+@require_safe
+def asset(request: Signed, symbol: str) -> HttpResponse:
+    """One asset: its newest close, its chart, its facts, its series. Timeframe, range and scale are in the address."""
+    found = _asset(symbol)
+    if found.symbol != symbol and not wants_part(request):
+        return redirect(found)
+    every = sorted(Series.objects.filter(asset=found), key=lambda series: PLACES[series.timeframe])
+    stored = [series for series in every if series.candle_count and series.last_open]
+    context: dict[str, Any] = {"asset": found, "quote": quotes([found])[found.pk], **_chosen(request, stored)}
+    if context["series"]:
+        context |= _chart(request, found, context["series"], context["range"])
+    if not wants_part(request):
+        context |= {"facts": _facts(found), "all_series": [_series_row(found, series) for series in every]}
+        context["held"] = QuarantinedCandle.objects.filter(asset=found, state=QuarantinedCandle.State.HELD).count()
+    return page(request, "marketdata/asset.html", context, part="chart")
+
+
+def _asset(symbol: str) -> Asset:
+    """The one loader: by canonical symbol, or as a provider spells it."""
+    exact = Asset.objects.filter(symbol=canonical(symbol)).first()
+    found = exact or Asset.objects.called(symbol).order_by("pk").first()
+    if found is None:
+        raise Http404(f"No asset is called {symbol}. Add it to a universe, or import its candles.")
+    return found
+
+
+def _chosen(request: HttpRequest, stored: list[Series]) -> dict[str, Any]:
+    """Timeframe, range and scale of the address, each replaced by the usual one where it makes no sense here."""
+    by_name = {series.timeframe: series for series in stored}
+    usual = by_name.get("1d") or (stored[-1] if stored else None)
+    series = by_name.get(request.GET.get("timeframe", ""), usual)
+    scale = "log" if request.GET.get("scale") == "log" else "linear"
+    if series is None:
+        return {"series": None, "timeframes": [], "range": "", "ranges": [], "scale": scale}
+    timeframe = Timeframe(series.timeframe)
+    ranges = charts.ranges(timeframe)
+    wanted = request.GET.get("range", "")
+    return {
+        "series": series,
+        "timeframe": timeframe.value,
+        "timeframes": [(name, Timeframe(name).label) for name in by_name],
+        "range": wanted if wanted in {name for name, _, _ in ranges} else charts.usual_range(timeframe),
+        "ranges": [(name, label) for name, label, _ in ranges],
+        "scale": scale,
+    }
+
+
+def _chart(request: HttpRequest, found: Asset, series: Series, chosen: str) -> dict[str, Any]:
+    """The sentence about the chart, and a page of the candles behind it, newest first."""
+    since, until = charts.limits(series, chosen)
+    shown = charts.span(found, series, chosen)
+    candles = Candle.objects.filter(asset=found, timeframe=series.timeframe, open_time__range=(since, until))
+    total = candles.count()
+    pages = max(1, math.ceil(total / ROWS))
+    number = min(page_number(request), pages)
+    rows = candles.order_by("-open_time")[(number - 1) * ROWS : number * ROWS]
+    daily = Timeframe(series.timeframe).is_daily
+    return {
+        "says": charts.summary(shown),
+        "rows": [_candle_row(candle, daily) for candle in rows],
+        "candles": figures.counted(total, "candle"),
+        "page": number,
+        "pages": pages,
+        "adjusted": any(candle.adj_close is not None for candle in rows),
+    }
+
+
+def _candle_row(candle: Candle, daily: bool) -> dict[str, str]:
+    prices = (candle.open, candle.high, candle.low, candle.close)
+    first, high, low, close = (figures.price(value) for value in prices)
+    return {
+        "time": figures.day(candle.open_time) if daily else figures.moment(candle.open_time),
+        "open": first,
+        "high": high,
+        "low": low,
+        "close": close,
+        "adjusted": figures.price(candle.adj_close),
+        "volume": figures.compact(candle.volume),
+        "source": sources.label(candle.source),
+        "direction": "gain" if candle.close > candle.open else "loss" if candle.close < candle.open else "flat",
+    }
+
+
+def _facts(found: Asset) -> list[tuple[str, str]]:
+    """What is known about it; what is not is left out."""
+    dividend = f"{figures.percent(found.dividend_yield).lstrip('+')} %" if found.dividend_yield is not None else ""
+    confirmed = f"{figures.day(found.validated_at)}" if found.validated_at else "not by a provider yet"
+    spelt = ", ".join(f"{spelling.spelling} ({sources.label(spelling.provider)})" for spelling in found.spellings.all())
+    facts = [
+        ("Class", found.get_asset_class_display()),
+        ("Exchange", found.exchange),
+        ("Currency", found.currency),
+        ("Calendar", found.calendar),
+        ("Sector", found.sector),
+        ("Industry", found.industry),
+        ("Market cap", figures.compact(found.market_cap) if found.market_cap is not None else ""),
+        ("P/E", figures.price(found.price_earnings) if found.price_earnings is not None else ""),
+        ("Dividend yield", dividend),
+        ("Spelt", spelt),
+        ("Confirmed", "" if found.is_sample else confirmed),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _series_row(found: Asset, series: Series) -> dict[str, Any]:
+    daily = Timeframe(series.timeframe).is_daily
+    when = figures.day if daily else figures.moment
+    return {
+        "timeframe": series.timeframe,
+        "label": Timeframe(series.timeframe).label,
+        "count": figures.integer(series.candle_count),
+        "first": when(series.first_open),
+        "last": when(series.last_open),
+        "source": sources.label(series.source),
+        "freshness": freshness.judge(found, series, timezone.now()),
+        "revision": figures.integer(series.revision),
+        "checked": figures.ago(series.checked_at) if series.checked_at else "never",
+        "changed": figures.ago(series.changed_at) if series.changed_at else "never",
+    }
+
+
+@require_safe
+def figure(request: Asked, symbol: str) -> HttpResponse:
+    """The chart as JSON, for a drawing `width` pixels wide. Parameters as the page's."""
+    found = _asset(symbol)
+    stored = list(Series.objects.filter(asset=found, candle_count__gt=0).exclude(last_open=None))
+    chosen = _chosen(request, sorted(stored, key=lambda series: PLACES[series.timeframe]))
+    if chosen["series"] is None:
+        raise Http404(f"{found.symbol} has no candles yet.")
+    text = request.GET.get("width", "")
+    width = int(text) if text.isdecimal() and len(text) < 6 else charts.USUAL
+    shown = charts.span(found, chosen["series"], chosen["range"], width)
+    body = orjson.dumps(charts.figure(shown, logarithmic=chosen["scale"] == "log"))
+    return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "private, no-cache"})
+
+
+@require_safe
+def candles_csv(request: Asked, symbol: str) -> HttpResponse | StreamingHttpResponse:
+    """Every stored candle of the range, oldest first, exactly as stored; `range=all` is the whole series."""
+    found = _asset(symbol)
+    stored = Series.objects.filter(asset=found, candle_count__gt=0).exclude(last_open=None)
+    chosen = _chosen(request, sorted(stored, key=lambda series: PLACES[series.timeframe]))
+    if chosen["series"] is None:
+        raise Http404(f"{found.symbol} has no candles yet.")
+    since, until = charts.limits(chosen["series"], chosen["range"])
+    response = StreamingHttpResponse(
+        _csv(found, chosen["timeframe"], since, until), content_type="text/csv; charset=utf-8"
+    )
+    name = f"{found.symbol.replace('^', '')}_{chosen['timeframe']}_{since:%Y%m%d}_{until:%Y%m%d}.csv"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+async def _csv(found: Asset, timeframe: str, since: datetime, until: datetime) -> AsyncIterator[str]:
+    """Candles are shared facts, so the stream, which outlives the request's transaction, needs no tenant."""
+    yield CSV_HEAD
+    after: datetime | None = since - timedelta(microseconds=1)
+    while after is not None:
+        text, after = await sync_to_async(_csv_rows)(found, timeframe, after, until)
+        yield text
+
+
+def _csv_rows(found: Asset, timeframe: str, after: datetime, until: datetime) -> tuple[str, datetime | None]:
+    rows = Candle.objects.filter(asset=found, timeframe=timeframe, open_time__gt=after, open_time__lte=until)
+    columns = ("open_time", "open", "high", "low", "close", "adj_close", "volume", "source")
+    found_rows = list(rows.order_by("open_time").values_list(*columns)[:CSV_ROWS])
+    connection.close()
+    head = f"{found.symbol},{timeframe}"
+    text = "".join(
+        f"{head},{at:%Y-%m-%dT%H:%M:%SZ},{','.join('' if value is None else exact(value) for value in numbers)},{source}\r\n"
+        for at, *numbers, source in found_rows
+    )
+    return text, found_rows[-1][0] if len(found_rows) == CSV_ROWS else None
+
+
+def exact(value: Any) -> str:
+    """A stored number in full, without the zeros that only fill its column."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@require_POST
+def refresh(request: Signed, symbol: str) -> HttpResponse:
+    """Ask a provider for what is new: a job, whose progress is shown in place."""
+    found = _asset(symbol)
+    job = refresh_asset(found, request.user)
+    if wants_part(request):
+        return page(request, "core/job.html", {"job": activity.row(job), "part": "strip"}, part="held")
+    return redirect(job)

@@ -1,0 +1,154 @@
+// What every page does: theme, rail, search key, live jobs, and saying so when the server does not answer.
+"use strict";
+
+const root = document.documentElement;
+root.classList.add("js");
+
+function remember(name, value) {
+  document.cookie = `chronos_${name}=${value}; path=/; max-age=31536000; samesite=lax`;
+}
+
+// --- Theme and rail: kept in cookies, which the server reads, so that no page flashes ---
+
+function setTheme(theme) {
+  root.dataset.theme = theme;
+  remember("theme", theme);
+  document.dispatchEvent(new Event("chronos:theme"));
+}
+
+function isDark() {
+  return root.dataset.theme === "dark" || (root.dataset.theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+}
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.dispatchEvent(new Event("chronos:theme")));
+
+document.addEventListener("click", (event) => {
+  const pressed = event.target.closest?.("[data-theme-toggle], [data-rail-toggle]");
+  if (!pressed) return;
+  if (pressed.matches("[data-theme-toggle]")) {
+    setTheme(isDark() ? "light" : "dark");
+  } else {
+    root.dataset.rail = root.dataset.rail === "narrow" ? "wide" : "narrow";
+    pressed.setAttribute("aria-pressed", String(root.dataset.rail === "narrow"));
+    remember("rail", root.dataset.rail);
+    dispatchEvent(new Event("resize")); // charts take the room
+  }
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-theme-form] input")) setTheme(event.target.value);
+});
+
+document.addEventListener("keydown", (event) => {
+  const search = document.getElementById("global-search");
+  const writing = event.target.closest?.("input, textarea, select, [contenteditable]");
+  if (search && ((event.key === "k" && (event.metaKey || event.ctrlKey)) || (event.key === "/" && !writing))) {
+    event.preventDefault();
+    search.focus();
+    search.select();
+  }
+  // Enter adds, as in a one-line field; Shift+Enter makes a line.
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target.matches?.(".add textarea")) {
+    event.preventDefault();
+    event.target.form.requestSubmit();
+  }
+});
+
+// --- Live jobs ---
+// One stream says which job has changed; whatever shows that job asks for it again by HTMX. A browser opens only six
+// connections to a server, so only a page that is seen and has something to wait for holds one. Should an announcement be
+// lost, or the stream be away, the unfinished jobs on the page are asked for from time to time.
+
+let stream = null;
+let streaming = false;
+
+function tell(name) {
+  htmx.trigger(document.body, name);
+}
+
+function waiting() {
+  return document.querySelector("[data-live], [data-unfinished]") !== null;
+}
+
+function heard(event) {
+  const { job } = JSON.parse(event.data);
+  tell(document.querySelector(`[data-job="${job}"]`) ? `job-${job}` : "job-unknown");
+  tell("job-any");
+}
+
+function listen() {
+  const address = document.body.dataset.stream;
+  const wanted = Boolean(address) && document.visibilityState === "visible" && waiting();
+  if (wanted && !stream) {
+    stream = new EventSource(address);
+    stream.addEventListener("open", () => { streaming = true; showLive(); });
+    stream.addEventListener("job", heard);
+    stream.addEventListener("away", () => { streaming = false; showLive(); });
+    stream.addEventListener("error", () => {
+      streaming = false;
+      if (stream?.readyState === EventSource.CLOSED) { stream = null; }
+      showLive();
+    });
+  } else if (!wanted && stream) {
+    stream.close();
+    stream = null;
+    streaming = false;
+    showLive();
+  }
+}
+
+function showLive() {
+  const place = document.getElementById("live");
+  if (place) place.textContent = streaming ? "Live." : "";
+}
+
+let beats = 0;
+setInterval(() => {
+  listen();
+  beats += 1;
+  if (document.visibilityState !== "visible" || (streaming && beats % 5)) return;
+  for (const inside of document.querySelectorAll("[data-unfinished]")) {
+    const holder = inside.closest("[data-job]");
+    if (holder) tell(`job-${holder.dataset.job}`);
+  }
+}, 2000);
+document.addEventListener("visibilitychange", listen);
+addEventListener("pagehide", () => { stream?.close(); stream = null; });
+addEventListener("pageshow", listen);
+
+// --- What HTMX brings ---
+
+document.addEventListener("htmx:afterSettle", (event) => {
+  listen();
+  const target = event.detail.target;
+  target?.querySelector?.(".wrong input, .wrong textarea, [aria-invalid='true']")?.focus();
+});
+
+let toastTimer = 0;
+function toast(text) {
+  const place = document.getElementById("toast");
+  place.textContent = text;
+  place.hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => { place.hidden = true; }, 8000);
+}
+window.chronosToast = toast;
+
+document.addEventListener("htmx:sendError", () => toast("Chronos did not answer. Is it still running? What you see is from before."));
+document.addEventListener("htmx:timeout", () => toast("Chronos took too long to answer. What you see is from before."));
+document.addEventListener("htmx:responseError", (event) => {
+  const status = event.detail.xhr.status;
+  if (status === 403) toast("That was not allowed, or the page was open for too long: load it again.");
+  else if (status === 404) toast("It is not there any more. Load the page again.");
+  else toast(`Something broke (${status}); nothing has changed.`);
+});
+
+// A sign-in page must fill the window, not a part of it.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (new URL(event.detail.xhr.responseURL || location.href).pathname === "/sign-in/") {
+    event.preventDefault();
+    location.reload();
+  }
+});
+
+listen();
