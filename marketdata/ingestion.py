@@ -169,7 +169,8 @@ def _store(asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origi
             if foreign := guard.verdict or (guard.on and _judged(cursor, asset, timeframe, span)):
                 _refuse(cursor, batch, dict.fromkeys(staging.differing(cursor, scope), foreign))
             changes = staging.merge(cursor, scope)
-        _quarantine(asset, timeframe, batch, source, origin)
+        if batch.refused:
+            _quarantine(cursor, asset, timeframe, batch, source, origin)
         if changes.inserted or changes.updated:
             _bring_up_to_date(asset, timeframe, changes, source, now)
     quarantined, received = len(batch.refused), batch.candles.num_rows
@@ -270,39 +271,40 @@ def _bring_up_to_date(asset: Asset, timeframe: Timeframe, changes: staging.Chang
 # --- What was refused --------------------------------------------------------------------------------------------
 
 
-def _quarantine(asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origin: str) -> None:
+# One statement of arrays: a refused file can be as long as an accepted one, and objects would take minutes.
+_KEEP = """
+INSERT INTO marketdata_quarantinedcandle
+    (asset_id, timeframe, open_time, raw, reason, source, origin, state, received_at, decided_by, fingerprint)
+SELECT %s, %s, open_time, raw::jsonb, reason, %s, origin, 'held', now(), '', fingerprint
+FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS refused (open_time, raw, reason, origin, fingerprint)
+ON CONFLICT DO NOTHING
+"""
+
+
+def _quarantine(cursor: Any, asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origin: str) -> None:
     """Keep the refused rows as they came. One that is there already, decided or not, is left as it is."""
     import pyarrow as pa
 
     places = sorted(batch.refused)
-    if not places:
-        return
-    rows = batch.candles.take(pa.array(places))
+    rows = batch.candles.take(pa.array(places, pa.int64()))
     rows = rows.set_column(0, "open_time", rows["open_time"].cast(pa.int64()))  # Python's calendar ends earlier
     held = []
     for place, row in zip(places, rows.to_pylist(), strict=True):
         at = None if row["open_time"] is None else checks.moment(row["open_time"])
         raw = _raw(row, at)
-        held.append(
-            QuarantinedCandle(
-                asset=asset,
-                timeframe=timeframe,
-                open_time=at,
-                raw=raw,
-                reason=batch.refused[place][:300],
-                source=source,
-                origin=_origin(origin, row.get("row"))[:300],
-                fingerprint=fingerprint(raw),
-            )
-        )
-    QuarantinedCandle.objects.bulk_create(held, ignore_conflicts=True, batch_size=5_000)
+        where = _origin(origin, row.get("row"))[:300]
+        held.append((at, json.dumps(raw), batch.refused[place][:300], where, fingerprint(raw)))
+    for start in range(0, len(held), 10_000):
+        columns = [list(column) for column in zip(*held[start : start + 10_000], strict=True)]
+        cursor.execute(_KEEP, [asset.pk, timeframe.value, source, *columns])
 
 
 def _raw(row: dict[str, Any], at: datetime | None) -> dict[str, str]:
-    """The row's texts by column, without what it did not have."""
+    """The row's texts by column, without what it did not have (and without NUL, which PostgreSQL's JSON can't hold)."""
     time = row.get("time") or (at.isoformat().replace("+00:00", "Z") if at else None)
     texts = {"open_time": time, **{name: row[name] for name in checks.NUMBERS}}
-    return {name: text for name, text in texts.items() if text is not None}
+    return {name: text.replace("\0", "�") for name, text in texts.items() if text is not None}
 
 
 def fingerprint(raw: dict[str, str]) -> str:
