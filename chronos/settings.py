@@ -18,8 +18,8 @@ BASE_DIR = environment.BASE_DIR
 ENVIRONMENT = environment.read()
 CHRONOS_VAR: Path = ENVIRONMENT.chronos_var
 
-EMBEDDED = embedded.plan(CHRONOS_VAR, ENVIRONMENT.postgres_user)
 KEYS = keys.load_or_create(CHRONOS_VAR / "keys.json")
+EMBEDDED = embedded.plan(CHRONOS_VAR, KEYS, ENVIRONMENT.postgres_user)
 
 SECRET_KEY = ENVIRONMENT.secret_key.get_secret_value() if ENVIRONMENT.secret_key else KEYS.secret_key
 DEBUG = ENVIRONMENT.debug

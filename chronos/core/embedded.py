@@ -69,14 +69,15 @@ class Places:
         return f"unix://:{keys.valkey_password}@{self.valkey_socket}?db={database}"
 
 
-def plan(var: Path, postgres_user: str = "") -> Places:
+def plan(var: Path, keys: Keys, postgres_user: str = "") -> Places:
     """Where things would lie for this state directory: looks, and touches nothing.
 
     As a plain user everything lies in `var`. As root PostgreSQL runs as another user, who may not be able to enter
-    `var` or the virtual environment (a checkout below /root): then data and binaries lie in /var/lib/chronos.
+    `var` or the virtual environment (a checkout below /root): then data and binaries lie in /var/lib/chronos. What lies
+    outside `var` is named after its keys, so that it is found again when `var` has moved, and is not taken for another's.
     """
     binaries = _wheel() / "bin"
-    name = hashlib.sha256(str(var).encode()).hexdigest()[:12]
+    name = hashlib.sha256(f"place of {keys.owner_password}".encode()).hexdigest()[:12]
     if os.geteuid() != 0:
         return Places(var, var / "postgres", _socket_directory(var, name), binaries, None)
     user = postgres_user or next(user for user in ("postgres", "nobody") if _exists(user))
@@ -257,7 +258,12 @@ class _Postgres:
                 connect_timeout=10,
             ):
                 return True
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise EmbeddedError(
+                    f"{self.places.var / 'keys.json'} does not fit the database in {self.places.postgres}: put back the one"
+                    " it was made with, or move the database away to begin anew."
+                ) from None
             return False
 
     def _run(self, *command: str) -> subprocess.Popen[bytes]:
@@ -391,6 +397,7 @@ class _Postgres:
                 server = self._run(*command)
             waited = time.monotonic() - started
             if waited > _START_SECONDS:
+                server.send_signal(signal.SIGINT)
                 raise EmbeddedError(f"PostgreSQL did not answer within {_START_SECONDS} s; see {self.log}")
             if waited > 5 and not told:
                 told = True

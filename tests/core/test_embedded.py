@@ -1,5 +1,6 @@
 """The embedded servers: started once, shared, stopped by the last, recovered after a crash, wherever they lie."""
 
+import json
 import os
 import pwd
 import signal
@@ -7,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import psycopg
@@ -14,9 +16,10 @@ import pytest
 import redis
 
 from chronos.core import embedded
-from chronos.core.keys import load_or_create
+from chronos.core.keys import Keys, load_or_create
 
 ROOT = Path(__file__).parents[2]
+KEYS = Keys("s" * 40, "p" * 40, "o" * 40, "v" * 40)
 
 
 @pytest.fixture
@@ -29,7 +32,8 @@ def var(tmp_path) -> Path:
 
 
 def services(var: Path, **options) -> embedded.Services:
-    return embedded.Services(embedded.plan(var), load_or_create(var / "keys.json"), durable=False, **options)
+    keys = load_or_create(var / "keys.json")
+    return embedded.Services(embedded.plan(var, keys), keys, durable=False, **options)
 
 
 def connect(running: embedded.Services) -> psycopg.Connection:
@@ -51,10 +55,21 @@ def is_gone(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
 
 
-def test_planning_and_keys_start_nothing(var):
-    places = embedded.plan(var)
+def test_planning_starts_nothing(var):
+    places = embedded.plan(var, KEYS)
     assert not var.exists()
+    assert not places.sockets.exists()
     assert len(str(places.sockets)) < 90
+
+
+def test_keys_that_do_not_fit_the_database_are_said_to_not_fit(var):
+    with services(var):
+        pass
+    (var / "keys.json").write_text(json.dumps(asdict(KEYS)))
+    with pytest.raises(embedded.EmbeddedError, match="does not fit the database"):
+        embedded.Services(embedded.plan(var, KEYS), KEYS, durable=False).open()
+    pid = int((var / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(pid, signal.SIGINT)
 
 
 def test_data_survive_a_stop_and_a_crash_in_a_path_with_a_space(var):
@@ -129,7 +144,7 @@ def test_only_sockets_that_only_their_user_can_enter_and_no_way_without_a_passwo
 
 
 def test_a_socket_directory_of_somebody_else_is_refused(var):
-    places = embedded.plan(var)
+    places = embedded.plan(var, load_or_create(var / "keys.json"))
     places.sockets.mkdir(parents=True)
     places.sockets.chmod(0o777)
     try:
@@ -151,7 +166,7 @@ def test_what_ends_while_starting_is_told_with_its_last_words(var):
 def test_as_root_with_a_path_nobody_else_can_enter(var):
     var.mkdir()
     var.parent.chmod(0o700)
-    places = embedded.plan(var)
+    places = embedded.plan(var, load_or_create(var / "keys.json"))
     assert not str(places.postgres).startswith(str(var))
     with services(var) as running:
         connect(running).close()

@@ -26,7 +26,9 @@ def test_secrets_never_reach_a_line(text):
     assert "hunter2secret" not in logs.redact(text)
 
 
-@pytest.mark.parametrize("text", ["GET /universes/7/", "postgresql://localhost/x", "3 tokens left", "12:30 password changed"])
+@pytest.mark.parametrize(
+    "text", ["GET /universes/7/", "postgresql://localhost/x", "3 tokens left", "12:30 password changed"]
+)
 def test_the_rest_stays_as_it_is(text):
     assert logs.redact(text) == text
 

@@ -20,7 +20,8 @@ def theirs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("theirs")
     for part in (folder, *folder.parents[:2]):
         part.chmod(0o755)
-    with embedded.Services(embedded.plan(folder), load_or_create(folder / "keys.json"), durable=False) as running:
+    keys = load_or_create(folder / "keys.json")
+    with embedded.Services(embedded.plan(folder, keys), keys, durable=False) as running:
         with connect(running) as database:
             database.execute("CREATE ROLE maker LOGIN CREATEROLE PASSWORD 'p@ss word'")
             database.execute("CREATE ROLE plain LOGIN PASSWORD 'plain'")
