@@ -37,7 +37,8 @@ def home(request: Signed) -> HttpResponse:
         "jobs": [activity.row(job) for job in Job.objects.of(request.user).select_related("owner").running_first()[:5]],
         **compared,
     }
-    return page(request, "home.html", context, part="comparison")
+    part = request.GET.get("as", "")
+    return page(request, "home.html", context, part=part if part in ("cards", "recent") else "comparison")
 
 
 def _greeting(every: Iterable[Quote]) -> str:

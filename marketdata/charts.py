@@ -252,7 +252,7 @@ def _layout(bars: Sequence[Bar], logarithmic: bool) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": "--ink-soft", "size": 11},
-        "margin": {"l": 8, "r": 64, "t": 8, "b": 28},
+        "margin": {"l": 8, "r": 64, "t": 8, "b": 38},
         "showlegend": False,
         "hovermode": "x",
         "dragmode": "pan",

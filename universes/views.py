@@ -72,6 +72,8 @@ def _card(universe: Universe, quoted: list[Quote], shown: int) -> dict[str, Any]
         "rose": sum(change > 0 for change in changes),
         "fell": sum(change < 0 for change in changes),
         "silent": sum(quote.last is None for quote in quoted),
+        "count": len(quoted),
+        "trouble": next((quote.freshness.detail for quote in quoted if quote.freshness.level == "failing"), ""),
         "newest": newest,
         "freshness": min((quote.freshness for quote in quoted), key=_goodness, default=None),
         "sample": bool(quoted) and all(quote.sample for quote in quoted),

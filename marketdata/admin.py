@@ -1,0 +1,108 @@
+"""Curation of assets, their series, and the candles that failed a check. Candles themselves are ingestion's alone."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from chronos.core import figures
+from chronos.core.admin import ReadOnly
+from marketdata import quarantine
+from marketdata.jobs import refresh_asset
+from marketdata.models import Asset, ProviderState, QuarantinedCandle, Series, Spelling
+
+AT_ONCE = 50
+
+
+class Spellings(admin.TabularInline):  # type: ignore[type-arg]
+    model = Spelling
+    extra = 1
+
+
+@admin.register(Asset)
+class AssetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("symbol", "name", "asset_class", "exchange", "currency", "sector", "validated_at", "is_sample")
+    list_filter = ("asset_class", "is_sample", ("validated_at", admin.EmptyFieldListFilter), "currency", "exchange")
+    search_fields = ("symbol", "name", "spellings__spelling")
+    list_per_page = 50
+    inlines = (Spellings,)
+    readonly_fields = ("validated_at", "created_at", "is_sample")
+    actions: ClassVar = ["refresh_now"]
+    fieldsets = (
+        (None, {"fields": ("symbol", "name", "asset_class", "exchange", "currency", "calendar")}),
+        ("About it", {"fields": ("sector", "industry", "market_cap", "price_earnings", "dividend_yield", "metadata")}),
+        ("State", {"fields": ("validated_at", "is_sample", "created_at")}),
+    )
+
+    @admin.action(description="Refresh now", permissions=["view"])
+    def refresh_now(self, request: Any, chosen: QuerySet[Asset]) -> None:
+        started = [refresh_asset(asset, request.user) for asset in chosen.filter(is_sample=False)[:AT_ONCE]]
+        self.message_user(request, f"{figures.counted(len(started), 'refresh', 'refreshes')} started; see Activity.")
+
+
+@admin.register(Series)
+class SeriesAdmin(ReadOnly):
+    list_display = ("asset", "timeframe", "candles", "first_open", "last_open", "source", "revision", "checked_at",
+                    "failed_at")  # fmt: skip
+    list_filter = ("timeframe", "source", ("failed_at", admin.EmptyFieldListFilter))
+    list_select_related = ("asset",)
+    list_per_page = 50
+    search_fields = ("asset__symbol", "asset__name")
+    actions: ClassVar = ["refresh_now"]
+
+    @admin.display(description="Candles", ordering="candle_count")
+    def candles(self, series: Series) -> str:
+        return figures.integer(series.candle_count)
+
+    @admin.action(description="Refresh now", permissions=["view"])
+    def refresh_now(self, request: Any, chosen: QuerySet[Series]) -> None:
+        wanted = chosen.filter(asset__is_sample=False).select_related("asset")[:AT_ONCE]
+        started = [refresh_asset(series.asset, request.user) for series in wanted]
+        self.message_user(request, f"{figures.counted(len(started), 'refresh', 'refreshes')} started; see Activity.")
+
+
+@admin.register(QuarantinedCandle)
+class QuarantinedCandleAdmin(ReadOnly):
+    list_display = ("asset", "timeframe", "open_time", "reason", "source", "state", "received_at", "decided_by")
+    list_display_links = ("asset", "reason")
+    list_filter = ("state", "timeframe", "source")
+    list_select_related = ("asset",)
+    list_per_page = 50
+    search_fields = ("asset__symbol", "reason", "origin")
+    date_hierarchy = "received_at"
+    fields = ("asset", "timeframe", "open_time", "as_it_came", "reason", "source", "origin", "state", "received_at",
+              "decided_at", "decided_by")  # fmt: skip
+    actions: ClassVar = ["release", "reject"]
+
+    @admin.display(description="As it came")
+    def as_it_came(self, candle: QuarantinedCandle) -> SafeString:
+        raw = candle.raw if isinstance(candle.raw, dict) else {"row": candle.raw}
+        return format_html("<pre>{}</pre>", "\n".join(f"{column}: {value}" for column, value in raw.items()))
+
+    @admin.action(description="Release: store it after all", permissions=["view"])
+    def release(self, request: HttpRequest, chosen: QuerySet[QuarantinedCandle]) -> None:
+        self._decide(request, chosen, quarantine.release, "released")
+
+    @admin.action(description="Reject: never use it", permissions=["view"])
+    def reject(self, request: HttpRequest, chosen: QuerySet[QuarantinedCandle]) -> None:
+        self._decide(request, chosen, quarantine.reject, "rejected")
+
+    def _decide(self, request: HttpRequest, chosen: QuerySet[QuarantinedCandle], verb: Any, word: str) -> None:
+        """Each by itself: what can't be released is told, and keeps the others from nothing."""
+        decided = 0
+        for candle in chosen.select_related("asset"):
+            try:
+                verb(candle, request.user.get_username())
+                decided += 1
+            except quarantine.CannotDecide as error:
+                self.message_user(request, str(error), messages.ERROR)
+        if decided:
+            self.message_user(request, f"{figures.counted(decided, 'candle')} {word}.", messages.SUCCESS)
+
+
+@admin.register(ProviderState)
+class ProviderStateAdmin(ReadOnly):
+    list_display = ("provider", "answered_at", "failing_since", "failure")
