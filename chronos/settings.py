@@ -220,7 +220,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
-FORMAT_MODULE_PATH: list[str] = []
+FORMAT_MODULE_PATH = ["chronos.formats"]
 
 STATIC_URL = "static/"
 STATIC_ROOT = CHRONOS_VAR / "static"

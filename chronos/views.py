@@ -91,7 +91,7 @@ def _movers(every: Iterable[Quote]) -> Movers | None:
 
 
 def _compared(request: Signed, found: list[Universe], cards: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """One universe's members, each rebased to 100 at the start of the span; the universe and span are in the address."""
+    """One universe's members, each rebased to 100 at the start of the span; both are in the address."""
     candidates = [universe for universe in found if any(quote.last for quote in cards[universe.pk]["all_quotes"])]
     if not candidates:
         return {"comparison": None}
@@ -142,7 +142,7 @@ def _drawing(assets: list[Asset], points: int) -> dict[str, Any]:
     def down(value: float) -> float:
         return HEIGHT - 6 - (value - low) / max(high - low, 1e-9) * (HEIGHT - 12)
 
-    lines = []
+    lines: list[dict[str, Any]] = []
     for place, pk in enumerate(sorted(kept, key=lambda pk: known[pk].symbol), start=1):
         opens, values = rebased[pk]
         step = max(1, len(values) // 360)  # more points than pixels say nothing more

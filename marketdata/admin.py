@@ -1,6 +1,6 @@
 """Curation of assets, their series, and the candles that failed a check. Candles themselves are ingestion's alone."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -30,7 +30,7 @@ class AssetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
     inlines = (Spellings,)
     readonly_fields = ("validated_at", "created_at", "is_sample")
-    actions: ClassVar = ["refresh_now"]
+    actions = ("refresh_now",)
     fieldsets = (
         (None, {"fields": ("symbol", "name", "asset_class", "exchange", "currency", "calendar")}),
         ("About it", {"fields": ("sector", "industry", "market_cap", "price_earnings", "dividend_yield", "metadata")}),
@@ -51,7 +51,7 @@ class SeriesAdmin(ReadOnly):
     list_select_related = ("asset",)
     list_per_page = 50
     search_fields = ("asset__symbol", "asset__name")
-    actions: ClassVar = ["refresh_now"]
+    actions = ("refresh_now",)
 
     @admin.display(description="Candles", ordering="candle_count")
     def candles(self, series: Series) -> str:
@@ -75,7 +75,10 @@ class QuarantinedCandleAdmin(ReadOnly):
     date_hierarchy = "received_at"
     fields = ("asset", "timeframe", "open_time", "as_it_came", "reason", "source", "origin", "state", "received_at",
               "decided_at", "decided_by")  # fmt: skip
-    actions: ClassVar = ["release", "reject"]
+    actions = (
+        "release",
+        "reject",
+    )
 
     @admin.display(description="As it came")
     def as_it_came(self, candle: QuarantinedCandle) -> SafeString:

@@ -134,8 +134,9 @@ def usual_range(timeframe: Timeframe) -> str:
 
 
 def limits(series: Series, chosen: str) -> tuple[datetime, datetime]:
-    """The first and last moment of a range, counted back from the newest candle, so that ended series show something."""
-    assert series.first_open and series.last_open
+    """First and last moment of a range, counted back from the newest candle: ended series show something too."""
+    assert series.first_open
+    assert series.last_open
     lengths = {name: length for name, _, length in ranges(Timeframe(series.timeframe))}
     length = lengths.get(chosen)
     since = series.first_open if length is None else max(series.first_open, series.last_open - length)
@@ -148,7 +149,12 @@ def span(asset: Asset, series: Series, chosen: str, width: int = USUAL) -> Span:
     since, until = limits(series, chosen)
     room = int(min(max(width, NARROWEST), WIDEST) / PIXELS_A_BAR)
     step = _step(series, since, until, room)
-    values = {"asset": asset.pk, "timeframe": timeframe.value, "since": since, "until": until}
+    values: dict[str, int | str | datetime] = {
+        "asset": asset.pk,
+        "timeframe": timeframe.value,
+        "since": since,
+        "until": until,
+    }
     with connection.cursor() as cursor:
         cursor.execute(_JOINED.format(bin=step[1]) if step else _CANDLES, values)
         bars = [Bar(*found) for found in cursor.fetchall()]
@@ -160,7 +166,8 @@ def _step(series: Series, since: datetime, until: datetime, room: int) -> tuple[
 
     How many candles the range has is estimated from the whole series: counting them would cost as much as drawing.
     """
-    assert series.first_open and series.last_open
+    assert series.first_open
+    assert series.last_open
     length = Timeframe(series.timeframe).length
     whole = max(series.last_open - series.first_open, length)
     candles = series.candle_count * ((until - since + length) / (whole + length))

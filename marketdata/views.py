@@ -258,14 +258,16 @@ def _csv_rows(found: Asset, timeframe: str, after: datetime, until: datetime) ->
     connection.close()
     head = f"{found.symbol},{timeframe}"
     text = "".join(
-        f"{head},{at:%Y-%m-%dT%H:%M:%SZ},{','.join('' if value is None else exact(value) for value in numbers)},{source}\r\n"
+        f"{head},{at:%Y-%m-%dT%H:%M:%SZ},{','.join(exact(value) for value in numbers)},{source}\r\n"
         for at, *numbers, source in found_rows
     )
     return text, found_rows[-1][0] if len(found_rows) == CSV_ROWS else None
 
 
 def exact(value: Any) -> str:
-    """A stored number in full, without the zeros that only fill its column."""
+    """A stored number in full, without the zeros that only fill its column; nothing for none."""
+    if value is None:
+        return ""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -1,6 +1,6 @@
 """Curation of universes: the public ones above all, which nobody can change on the pages."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
@@ -59,10 +59,12 @@ class UniverseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     readonly_fields = ("seed", "created_at", "changed_at")
     autocomplete_fields = ("owner",)
     inlines = (Members, NewMembers)
-    actions: ClassVar = ["refresh_now"]
+    actions = ("refresh_now",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Universe]:
-        return super().get_queryset(request).annotate(size=Count("memberships", filter=Q(memberships__left_at=None)))
+        size = Count("memberships", filter=Q(memberships__left_at=None))
+        found: QuerySet[Universe] = super().get_queryset(request).annotate(size=size)
+        return found
 
     @admin.display(description="Members", ordering="size")
     def members(self, universe: Any) -> int:

@@ -16,9 +16,6 @@ class UniverseForm(forms.Form):
         help_text="What belongs in it, and why.",
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
-
 
 class NewUniverseForm(UniverseForm):
     symbols = forms.CharField(
@@ -61,7 +58,7 @@ class DeleteForm(forms.Form):
     )
 
     def __init__(self, universe: Universe, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **kwargs)
         self.universe = universe
         self.fields["confirmation"].label = f"To confirm, write its name: {universe.name}"
         self.fields["confirmation"].error_messages["required"] = "Write the universe's name to delete it."

@@ -118,7 +118,7 @@ def split_symbols(text: str) -> list[str]:
 
 
 def guess_class(symbol: str) -> AssetClass:
-    """What a symbol looks like, until a provider says: pairs are currencies or crypto, ^ is an index, the rest stocks."""
+    """What a symbol looks like, until a provider says: pairs are currencies or crypto, ^ an index, the rest stocks."""
     if symbol.startswith("^"):
         return AssetClass.INDEX
     base, dash, quote = symbol.rpartition("-")

@@ -294,7 +294,7 @@ def edit_universe(request: Signed, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete_universe(request: Signed, pk: int) -> HttpResponse:
-    """Says what goes and asks for the name; a dialog on the universe's page, or a page of its own without JavaScript."""
+    """Says what goes and asks for the name: a dialog on the universe's page, a page of its own without JavaScript."""
     found = _own(request, pk)
     form = DeleteForm(found, request.POST or None)
     context = {

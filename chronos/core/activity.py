@@ -61,7 +61,7 @@ def _number(text: str | None) -> int:
 
 @require_safe
 def job(request: Signed, pk: int) -> HttpResponse:
-    """One job. Under HTMX the piece that `as` names: `row` of the list, `strip` beside what it works on, or the `body`."""
+    """One job. Under HTMX the piece that `as` names: `row` of the list, `strip` beside its subject, or the `body`."""
     found = _job(request, pk)
     part = request.GET.get("as", "body")
     part = part if part in ("row", "strip", "body") else "body"

@@ -1,6 +1,6 @@
 """Curation of people and of the work that was done for them."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
@@ -41,7 +41,7 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     )
     filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined")
-    actions: ClassVar = ["make_sign_in_link"]
+    actions = ("make_sign_in_link",)
 
     @admin.action(description="Make a one-time sign-in link")
     def make_sign_in_link(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
@@ -61,15 +61,18 @@ class JobAdmin(ReadOnly):
     search_fields = ("subject", "kind", "summary", "owner__username")
     ordering = ("-pk",)
     date_hierarchy = "created_at"
-    actions: ClassVar = ["cancel", "run_again"]
-    fields = ("kind", "subject", "owner", "state", "progress", "summary", "params", "result", "created_at", "started_at",
-              "finished_at", "cancel_requested_at", "attempt", "worker", "rerun_of", "log")  # fmt: skip
+    actions = (
+        "cancel",
+        "run_again",
+    )
+    fields = ("kind", "subject", "owner", "state", "progress", "summary", "params", "result", "created_at",
+              "started_at", "finished_at", "cancel_requested_at", "attempt", "worker", "rerun_of", "log")  # fmt: skip
 
     @admin.display(description="Progress")
     def progress(self, job: Job) -> str:
         if not job.progress_total:
             return job.progress_note or figures.NOTHING
-        return f"{figures.integer(job.progress_done)} of {figures.integer(job.progress_total)} {job.progress_note}".strip()
+        return f"{figures.integer(job.progress_done)} of {figures.integer(job.progress_total)}"
 
     @admin.display(description="Log")
     def log(self, job: Job) -> SafeString:

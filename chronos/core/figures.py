@@ -22,15 +22,15 @@ def _finish(text: str) -> str:
 
 
 def price(value: Number | None) -> str:
-    """A price: 1.0842, 43.21, 4 820.50, 68 204; at least two decimals below 10 000, four digits that say something below 1."""
+    """A price: 1.0842, 43.21, 4 820.50, 68 204; four digits that say something below 1."""
     if value is None:
         return NOTHING
-    size = abs(value)
+    size = abs(float(value))
     if size >= 10_000:
         return _finish(f"{value:,.0f}")
     if size >= 10 or size == 0:
         return _finish(f"{value:,.2f}")
-    text = f"{value:.4f}" if size >= 1 else f"{value:.{_places(float(size))}f}"
+    text = f"{value:.4f}" if size >= 1 else f"{value:.{_places(size)}f}"
     whole, _, decimals = text.partition(".")
     return _finish(f"{whole}.{decimals.rstrip('0').ljust(2, '0')}")
 
@@ -49,10 +49,10 @@ def compact(value: Number | None) -> str:
     if value is None:
         return NOTHING
     for scale, letter in _SCALES:
-        if abs(value) >= scale:
+        if abs(float(value)) >= scale:
             scaled = float(value) / scale
             return _finish(f"{scaled:,.{1 if abs(scaled) < 100 else 0}f}") + _THIN + letter
-    if 0 < abs(value) < 100 and value != int(value):
+    if 0 < abs(float(value)) < 100 and value != int(value):
         return price(value)
     return _finish(f"{value:,.0f}")
 
@@ -72,7 +72,7 @@ def percent(fraction: Number | None, places: int = 2) -> str:
 
 def direction(change: Number | None) -> str:
     """`gain`, `loss` or `flat`, as the style sheet calls them."""
-    if change is None or abs(change) < 0.00005:  # what `percent` shows as 0.00
+    if change is None or abs(float(change)) < 0.00005:  # what `percent` shows as 0.00
         return "flat"
     return "gain" if change > 0 else "loss"
 

@@ -15,13 +15,13 @@ else:  # Django's form classes take no parameters at run time
 
 
 class SignInForm(AuthenticationForm):
-    error_messages: ClassVar = {
+    error_messages = {
         "invalid_login": "That name and password do not fit together. Both are case-sensitive.",
         "inactive": "This account is closed.",
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **kwargs)
         self.fields["username"].widget.attrs |= {"autocapitalize": "none", "spellcheck": "false", "autofocus": False}
         self.fields["username"].label = "Name"
 
@@ -33,7 +33,7 @@ class ProfileForm(_UserForm):
         labels: ClassVar = {"email": "E-mail"}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **kwargs)
         for name, hint in (("first_name", "given-name"), ("last_name", "family-name"), ("email", "email")):
             self.fields[name].widget.attrs["autocomplete"] = hint
 
@@ -55,7 +55,7 @@ class PasswordForm(forms.Form):
     )
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **kwargs)
         self.user = user
         if not user.has_usable_password():
             del self.fields["old"]

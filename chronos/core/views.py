@@ -95,7 +95,7 @@ def _note_wrong(request: HttpRequest) -> None:
 @login_not_required
 @require_http_methods(["GET", "HEAD"])
 def sign_in_link(request: Asked, secret: str) -> HttpResponse:
-    """Redeem a one-time link. Only a person's visit may use it up, not a look ahead by a browser or a HEAD by a tool."""
+    """Redeem a one-time link. Only a visit may use it up, not a look ahead by a browser or a HEAD by a tool."""
     if request.method == "HEAD" or "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", "")):
         return HttpResponse(status=204 if request.method == "HEAD" else 503, headers={"Cache-Control": "no-store"})
     person = SignInLink.redeem(secret)
