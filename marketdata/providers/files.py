@@ -44,7 +44,8 @@ REQUIRED = ("time", "open", "high", "low", "close")
 _MEANING = {name: meaning for meaning, names in SYNONYMS.items() for name in names}
 
 _TIMEFRAMES = {
-    **{name: timeframe for timeframe in Timeframe for name in (timeframe.value, timeframe.label.replace(" ", ""))},
+    **{timeframe.value: timeframe for timeframe in Timeframe},
+    **{timeframe.label.replace(" ", "").removesuffix("s"): timeframe for timeframe in Timeframe},  # 5minute
     **{"60m": Timeframe.H1, "60min": Timeframe.H1, "h": Timeframe.H1, "hourly": Timeframe.H1, "240m": Timeframe.H4},
     **{"d": Timeframe.D1, "daily": Timeframe.D1, "24h": Timeframe.D1, "1440m": Timeframe.D1},
     **{"w": Timeframe.W1, "weekly": Timeframe.W1, "1wk": Timeframe.W1, "7d": Timeframe.W1},
@@ -226,10 +227,13 @@ class _Rows:
         lengths = block["timeframe"].fill_null("").combine_chunks().dictionary_encode()
         width = len(lengths.dictionary)
         both = symbols.indices.to_numpy().astype(np.int64) * width + lengths.indices.to_numpy()
-        different, inverse = np.unique(both, return_inverse=True)
+        different, first, inverse = np.unique(both, return_index=True, return_inverse=True)
         names, timeframes = symbols.dictionary.to_pylist(), lengths.dictionary.to_pylist()
-        table = [self._code(names[pair // width], timeframes[pair % width]) for pair in different.tolist()]
-        return np.array(table, np.int32)[inverse]
+        coded = np.zeros(len(different), np.int32)
+        for place in np.argsort(first).tolist():  # as they appear in the file
+            pair = int(different[place])
+            coded[place] = self._code(names[pair // width], timeframes[pair % width])
+        return coded[inverse]
 
     def _code(self, symbol: str, timeframe: str) -> int:
         return self._known.setdefault((canonical(symbol), timeframe), len(self._known))

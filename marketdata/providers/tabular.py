@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BLOCK = 4 << 20  # bytes of text a block
 HEAD = 64 << 10  # bytes in which the headings must be
 HEADINGS_WITHIN = 10  # lines
+_PIECE = 4 << 10  # compressed bytes at a time: what zlib loses of a damaged stream
 
 
 class FileError(Exception):
@@ -112,7 +113,7 @@ class Text(io.RawIOBase):
 
     def _unzipped(self, stream: io.BufferedReader) -> Iterator[bytes]:
         member, begun = zlib.decompressobj(31), False
-        while piece := stream.read(1 << 18):
+        while piece := stream.read(_PIECE):
             while piece:
                 begun = True
                 try:
