@@ -143,6 +143,8 @@ class Report:
         """Print the JSON object if that was asked for; returns the exit status."""
         if self._as_json:
             assets = [row.for_programs() for row in self.rows]
+            if self._out.isatty():
+                self._out.write("")  # the line on which the bar was wiped away is not clean for programs
             self._out.write(json.dumps({"assets": assets}, ensure_ascii=False))
         return exit_code(self.rows, troubled=self.troubled)
 

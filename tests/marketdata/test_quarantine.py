@@ -1,0 +1,82 @@
+"""Deciding about candles that failed a check."""
+
+import pytest
+from django.utils import timezone
+
+from marketdata.ingestion import ingest
+from marketdata.models import Asset, Candle, CandleRevision, QuarantinedCandle
+from marketdata.quarantine import CannotDecide, reject, release
+from tests.marketdata.candles import closes, day, row, table
+
+pytestmark = pytest.mark.usefixtures("house")
+
+
+@pytest.fixture
+def acme() -> Asset:
+    return Asset.objects.create(symbol="ACME")
+
+
+def put(asset: Asset, *rows: dict, **options):
+    return ingest(asset, "1d", table(list(rows)), source="test", **options)
+
+
+def held() -> QuarantinedCandle:
+    return QuarantinedCandle.objects.get()
+
+
+def test_release_stores_the_candle_over_the_one_that_is_there(acme):
+    put(acme, row(day(1)), row(day(1), close="10"))
+    candle = held()
+    assert release(candle, "stella").updated == 1
+    assert (candle.state, candle.decided_by) == ("released", "stella")
+    assert candle.decided_at is not None
+    assert closes(acme) == {day(1): 10}
+    assert CandleRevision.objects.get().close == 11
+
+
+def test_the_released_one_wins_when_both_come_again(acme):
+    rows = row(day(1)), row(day(1), close="10"), row(day(1), close="9")
+    put(acme, *rows)
+    release(QuarantinedCandle.objects.get(raw__close="10"), "stella")
+    for _ in range(2):
+        result = put(acme, *rows)
+        assert (result.updated, result.unchanged, result.quarantined) == (0, 1, 2)
+    assert closes(acme) == {day(1): 10}
+
+
+def test_what_no_candle_can_be_is_not_released(acme):
+    put(acme, row(day(1), high="1"))
+    with pytest.raises(CannotDecide, match=r"ACME 1d can't be released: .*its high 1 is below its low 9"):
+        release(held(), "stella")
+    assert (held().state, held().decided_by) == ("held", "")
+    assert not Candle.objects.exists()
+
+
+def test_a_row_without_a_time_is_not_released(acme):
+    put(acme, row(None, time="yesterday"))
+    with pytest.raises(CannotDecide, match="it has no time"):
+        release(held(), "stella")
+
+
+def test_a_doubt_about_being_over_is_the_person_s_to_overrule(acme):
+    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    put(acme, row(today), final=False)
+    assert release(held(), "stella").inserted == 1
+
+
+def test_reject_keeps_the_row_and_stores_nothing(acme):
+    put(acme, row(day(1), high="1"))
+    reject(held(), "stella")
+    assert (held().state, held().decided_by) == ("rejected", "stella")
+    put(acme, row(day(1), high="1"))
+    assert held().state == "rejected", "the same row met again is not asked about again"
+
+
+def test_a_rejected_one_may_be_released_after_all_but_not_the_other_way(acme):
+    put(acme, row(day(1)), row(day(1), close="10"))
+    reject(held(), "stella")
+    release(held(), "stella")
+    with pytest.raises(CannotDecide, match="was released by stella and is stored"):
+        reject(held(), "bob")
+    with pytest.raises(CannotDecide, match="was released before, by stella"):
+        release(held(), "bob")
