@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpResponse
@@ -134,10 +135,10 @@ def _drawing(assets: list[Asset], points: int) -> dict[str, Any]:
     end = max(rebased[pk][0][-1] for pk in kept)
     low = min(min(rebased[pk][1]) for pk in kept)
     high = max(max(rebased[pk][1]) for pk in kept)
-    seconds = max((end - start).total_seconds(), 1)
+    seconds = max(end - start, 1.0)
 
-    def across(moment: Any) -> float:
-        return float((moment - start).total_seconds()) / seconds * WIDTH
+    def across(moment: float) -> float:
+        return (moment - start) / seconds * WIDTH
 
     def down(value: float) -> float:
         return HEIGHT - 6 - (value - low) / max(high - low, 1e-9) * (HEIGHT - 12)
@@ -159,13 +160,14 @@ def _drawing(assets: list[Asset], points: int) -> dict[str, Any]:
             }
         )
     lines.sort(key=lambda line: line["value"], reverse=True)
+    from_day, to_day = (figures.day(datetime.fromtimestamp(moment, UTC)) for moment in (start, end))
     return {
         "lines": lines,
         "grid": [{"y": f"{down(level):.1f}", "label": figures.integer(level)} for level in _levels(low, high)],
         "left_out": len(ranked) - len(kept),
-        "start": figures.day(start),
-        "end": figures.day(end),
-        "says": _comparison_sentence(lines, start, end),
+        "start": from_day,
+        "end": to_day,
+        "says": _comparison_sentence(lines, from_day, to_day),
     }
 
 
@@ -177,13 +179,13 @@ def _levels(low: float, high: float) -> list[int]:
     return [level for level in range(int(low // step) * step, int(high) + step, step) if low <= level <= high]
 
 
-def _comparison_sentence(lines: list[dict[str, Any]], start: Any, end: Any) -> str:
+def _comparison_sentence(lines: list[dict[str, Any]], start: str, end: str) -> str:
     best, worst = lines[0], lines[-1]
     best_text = f"{best['asset'].symbol} {'gained' if best['value'] >= 100 else 'lost'} {_size(best)} %"
     if len(lines) == 1:
-        return f"{best_text} from {figures.day(start)} to {figures.day(end)}."
+        return f"{best_text} from {start} to {end}."
     worst_text = f"{worst['asset'].symbol} {'gained' if worst['value'] >= 100 else 'lost'} {_size(worst)} %"
-    return f"From {figures.day(start)} to {figures.day(end)} {best_text}, the most of these; {worst_text}, the least."
+    return f"From {start} to {end} {best_text}, the most of these; {worst_text}, the least."
 
 
 def _size(line: dict[str, Any]) -> str:

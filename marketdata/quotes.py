@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django.db import connection
 from django.utils import timezone
@@ -24,7 +24,7 @@ _LAST_CLOSES = """
 SELECT wanted.asset_id, latest.opens, latest.closes
 FROM unnest(%s::bigint[], %s::text[]) AS wanted (asset_id, timeframe)
 CROSS JOIN LATERAL (
-    SELECT array_agg(c.open_time) AS opens, array_agg(c.close::float8) AS closes
+    SELECT array_agg(extract(epoch FROM c.open_time)::float8) AS opens, array_agg(c.close::float8) AS closes
     FROM (
         SELECT open_time, close FROM marketdata_candle
         WHERE asset_id = wanted.asset_id AND timeframe = wanted.timeframe
@@ -81,8 +81,11 @@ def _rank(series: Series) -> tuple[bool, int]:
     return series.last_open is None, _PREFERENCE.index(series.timeframe)
 
 
-def last_closes(wanted: Sequence[tuple[int, str]], points: int) -> dict[int, tuple[list[datetime], list[float]]]:
-    """(asset id, timeframe) pairs to open times and closes, oldest first; assets without candles are absent."""
+def last_closes(wanted: Sequence[tuple[int, str]], points: int) -> dict[int, tuple[list[float], list[float]]]:
+    """(asset id, timeframe) pairs to opens, in seconds since 1970, and closes, oldest first; without candles absent.
+
+    Seconds, because reading thousands of dates would cost more than the query.
+    """
     if not wanted:
         return {}
     with connection.cursor() as cursor:
@@ -90,15 +93,13 @@ def last_closes(wanted: Sequence[tuple[int, str]], points: int) -> dict[int, tup
         return {pk: (opens[::-1], closes[::-1]) for pk, opens, closes in cursor.fetchall()}
 
 
-def _quote(
-    asset: Asset, series: Series | None, found: tuple[list[datetime], list[float]] | None, now: datetime
-) -> Quote:
+def _quote(asset: Asset, series: Series | None, found: tuple[list[float], list[float]] | None, now: datetime) -> Quote:
     opens, closes = found or ([], [])
+    at = datetime.fromtimestamp(opens[-1], UTC) if opens else None
     last = closes[-1] if closes else None
     change = closes[-1] / closes[-2] - 1 if len(closes) > 1 and closes[-2] else None
     whole = closes[-1] / closes[0] - 1 if len(closes) > 1 and closes[0] else None
     fresh = freshness.judge(asset, series if closes else _emptied(series), now)
-    at = opens[-1] if opens else None
     source = label(series.source) if series and closes else ""
     return Quote(
         asset=asset,

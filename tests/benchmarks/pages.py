@@ -18,7 +18,7 @@ CANDLES = """
 INSERT INTO marketdata_candle
     (asset_id, timeframe, open_time, open, high, low, close, adj_close, volume, source, known_at)
 SELECT a.id, %(timeframe)s, %(newest)s::timestamptz - n * %(step)s::interval,
-    100 + n %% 7, 108 + n %% 7, 99 + n %% 7, 101 + (n * 7 + a.id) %% 6, NULL, 1000 * (n %% 50), 'benchmark', now()
+    100 + n %% 7, 120, 90, 101 + (n * 7 + a.id) %% 6, NULL, 1000 * (n %% 50), 'benchmark', now()
 FROM marketdata_asset a, generate_series(0, %(count)s - 1) n
 """
 
