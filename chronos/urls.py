@@ -3,6 +3,7 @@ from django.urls import include, path
 
 from chronos import views
 from chronos.core import health
+from chronos.core.views import sign_in_for_the_admin
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -10,6 +11,7 @@ urlpatterns = [
     path("health/ready", health.ready, name="health-ready"),
     path("universes/", include("universes.urls")),
     path("assets/", include("marketdata.urls")),
+    path("admin/login/", sign_in_for_the_admin),
     path("admin/", admin.site.urls),
     path("", include("chronos.core.urls")),
 ]

@@ -2,6 +2,7 @@
 
 import contextlib
 from typing import Any
+from urllib.parse import urlencode
 
 import redis
 from django.contrib import messages
@@ -9,13 +10,15 @@ from django.contrib.auth import get_user_model, login, logout, update_session_au
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from chronos.core import figures
 from chronos.core.forms import PasswordForm, ProfileForm, SignInForm
@@ -67,6 +70,15 @@ def _sign_in_page(request: Asked, form: SignInForm, *, status: int = 200, refuse
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     context = {"form": form, "next": wanted, "refused": refused, "minutes": WRONG_FOR // 60}
     return page(request, "core/sign_in.html", context, status=status)
+
+
+@login_not_required
+def sign_in_for_the_admin(request: Asked) -> HttpResponse:
+    """The admin's own sign-in would be a second door, without the first one's bolt."""
+    if request.user.is_authenticated:
+        raise PermissionDenied("The admin is for staff. Whoever runs this Chronos can make you one.")
+    wanted = urlencode({"next": request.GET.get("next") or reverse("admin:index")})
+    return redirect(f"{reverse('core:sign-in')}?{wanted}")
 
 
 def _next(request: Asked) -> str:
@@ -209,7 +221,6 @@ def _token_row(token: ApiToken) -> dict[str, str]:
 
 
 @login_not_required
-@require_GET
 def csrf_failure(request: Asked, reason: str = "") -> HttpResponse:
     """A form that was open too long, or sent from elsewhere; Django's own page says less."""
     return page(request, "403_csrf.html", {"reason": reason}, status=403)

@@ -1,0 +1,136 @@
+"""Ways in and out."""
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from django.test import Client
+
+from chronos.core.models import SignInLink
+from chronos.core.views import WRONG_PASSWORDS
+from tests import cast
+
+pytestmark = pytest.mark.usefixtures("house")
+PASSWORD = "a long and odd password"
+
+
+@pytest.fixture
+def alice():
+    return cast.alice()
+
+
+@pytest.fixture
+def nobody():
+    return Client()
+
+
+def path_of(link):
+    return urlsplit(link).path
+
+
+def signed_in(client):
+    return client.get("/account/").status_code == 200
+
+
+def test_the_page_explains_that_there_is_no_default_password(nobody):
+    answer = nobody.get("/sign-in/")
+    assert answer.status_code == 200
+    assert "no default password" in answer.text
+    assert "manage.py create_login_link" in answer.text
+
+
+def test_everything_else_leads_there_and_back(nobody, alice):
+    answer = nobody.get("/universes/?sort=change")
+    assert answer.headers["Location"] == "/sign-in/?next=/universes/%3Fsort%3Dchange"
+    alice.set_password(PASSWORD)
+    alice.save()
+    answer = nobody.post("/sign-in/", {"username": "alice", "password": PASSWORD, "next": "/universes/?sort=change"})
+    assert answer.headers["Location"] == "/universes/?sort=change"
+
+
+@pytest.mark.parametrize("away", ["https://evil.example/", "//evil.example", "javascript:alert(1)"])
+def test_it_leads_nowhere_else(nobody, alice, away):
+    alice.set_password(PASSWORD)
+    alice.save()
+    answer = nobody.post("/sign-in/", {"username": "alice", "password": PASSWORD, "next": away})
+    assert answer.headers["Location"] == "/"
+
+
+def test_a_wrong_password_keeps_the_name(nobody, alice):
+    answer = nobody.post("/sign-in/", {"username": "alice", "password": "wrong"})
+    assert answer.status_code == 422
+    assert "do not fit together" in answer.text
+    assert 'value="alice"' in answer.text
+
+
+def test_guessing_is_stopped_even_when_the_guess_is_right(nobody, alice):
+    alice.set_password(PASSWORD)
+    alice.save()
+    for _ in range(WRONG_PASSWORDS):
+        nobody.post("/sign-in/", {"username": "alice", "password": "wrong"})
+    answer = nobody.post("/sign-in/", {"username": "ALICE", "password": PASSWORD})
+    assert answer.status_code == 429
+    assert "Too many wrong passwords" in answer.text
+    assert not signed_in(nobody)
+
+
+def test_a_link_lets_in_once(nobody, alice):
+    path = path_of(SignInLink.issue(alice))
+    assert nobody.get(path).headers["Location"] == "/"
+    assert signed_in(nobody)
+    again = Client().get(path)
+    assert again.status_code == 410
+    assert "has been used or has expired" in again.text
+    assert "create_login_link" in again.text
+
+
+def test_a_used_link_leads_home_for_who_is_already_in(nobody, alice):
+    path = path_of(SignInLink.issue(alice))
+    nobody.get(path)
+    assert nobody.get(path).headers["Location"] == "/"
+
+
+def test_an_expired_link_lets_nobody_in(nobody, alice):
+    assert nobody.get(path_of(SignInLink.issue(alice, timedelta(seconds=-1)))).status_code == 410
+    assert not signed_in(nobody)
+
+
+def test_a_closed_account_stays_closed(nobody, alice):
+    path = path_of(SignInLink.issue(alice))
+    alice.is_active = False
+    alice.save()
+    assert nobody.get(path).status_code == 410
+
+
+def test_looking_ahead_does_not_use_it_up(nobody, alice):
+    path = path_of(SignInLink.issue(alice))
+    assert nobody.get(path, headers={"Sec-Purpose": "prefetch;prerender"}).status_code == 503
+    assert nobody.get(path, headers={"Purpose": "prefetch"}).status_code == 503
+    assert nobody.head(path).status_code == 204
+    assert not signed_in(nobody)
+    assert nobody.get(path).status_code == 302
+    assert signed_in(nobody)
+
+
+def test_signing_out_takes_a_post(nobody, alice):
+    nobody.force_login(alice)
+    assert nobody.get("/sign-out/").status_code == 405
+    assert nobody.post("/sign-out/").headers["Location"] == "/sign-in/"
+    assert not signed_in(nobody)
+
+
+def test_the_admin_has_no_door_of_its_own(nobody, alice):
+    assert nobody.get("/admin/").status_code == 302
+    assert nobody.get("/admin/login/?next=/admin/").headers["Location"] == "/sign-in/?next=%2Fadmin%2F"
+    nobody.force_login(alice)
+    answer = nobody.get("/admin/", follow=True)
+    assert answer.status_code == 403
+    assert "for staff" in answer.text
+
+
+def test_a_form_from_elsewhere_is_refused_in_words(alice):
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(alice)
+    answer = strict.post("/account/", {"email": "x@example.org"})
+    assert answer.status_code == 403
+    assert "Send it again" in answer.text
