@@ -64,14 +64,17 @@ class Unasked(Unavailable):
     retried = False
 
 
-def answer(source: Provider, subject: str, call: Callable[[], T], wait: Waits) -> T:
+def answer(
+    source: Provider, subject: str, call: Callable[[], T], wait: Waits, troubled: Callable[[ProviderError], None]
+) -> T:
     """What `call` answers, after as many attempts as make sense. Raises the last attempt's `ProviderError`.
 
-    `subject` is the asset in words, for messages. A provider that asks for a pause pauses all workers.
+    `subject` is the asset in words, for messages. A provider that asks for a pause pauses all workers. `troubled` is
+    told of a failure that is not over at once, while there is still hope.
     """
-    if _is_silent(source, wait):
+    if since := _silent_since(source, wait):
         raise Unasked(
-            f"{source.label} did not answer for the assets before {subject}, so it was not asked again."
+            f"{source.label} has not answered since {since:%H:%M} UTC, so {subject} was not asked for now."
             " The next refresh asks anew."
         )
     bucket = Bucket(source.name, source.requests_per_second)
@@ -87,7 +90,9 @@ def answer(source: Provider, subject: str, call: Callable[[], T], wait: Waits) -
     def say_so(state: RetryCallState) -> None:
         error = _error(state)
         log.warning("a provider is asked again", extra={"subject": subject, "reason": str(error)})
-        wait.say(f"{error} Attempt {state.attempt_number + 1} of {ATTEMPTS} in {state.upcoming_sleep:.0f} s.")
+        if isinstance(error, ProviderError) and (state.attempt_number > 1 or state.upcoming_sleep > 10):
+            troubled(error)
+        wait.say(f"{error} Attempt {state.attempt_number + 1} of {ATTEMPTS} in {state.upcoming_sleep:.1f} s.")
 
     attempts = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retried),
@@ -136,12 +141,13 @@ def _no_use(state: RetryCallState) -> bool:
 # --- A provider that does not answer -----------------------------------------------------------------------------
 
 
-def _is_silent(source: Provider, wait: Waits) -> bool:
-    """Whether it has failed to answer for several assets since this work was asked for. Newer work asks anew."""
+def _silent_since(source: Provider, wait: Waits) -> datetime | None:
+    """Since when it has not answered, if for several assets since this work was asked for. Newer work asks anew."""
     with suppress(redis.RedisError):
         silence = cache.get(f"silent:{source.name}")
-        return bool(silence and silence["count"] >= SILENT and silence["since"] >= wait.since)
-    return False
+        if silence and silence["count"] >= SILENT and silence["since"] >= wait.since:
+            return silence["since"]  # type: ignore[no-any-return]
+    return None
 
 
 def count_silence(source: Provider, *, answered: bool) -> None:

@@ -53,6 +53,7 @@ def refresh(asset: Asset, timeframe: Timeframe, wait: Waits) -> Refreshed:
     If the adjustment of its stored past has changed (a split, a dividend), all of it is fetched again. Whoever comes
     while it is being fetched waits, and finds it done. Bundled samples are never fetched.
     """
+    timeframe = Timeframe(timeframe)
     if asset.is_sample:
         return Refreshed(asset, timeframe, skipped=True)
     with _alone(asset, timeframe, wait):
@@ -185,7 +186,7 @@ class _Fetch:
             end = min(since + step, until)
             question = partial(self.source.fetch, spelling, self.timeframe, since, end)
             with suppress(NoData):
-                piece = answer(self.source, self.asset.symbol, question, self.wait)
+                piece = answer(self.source, self.asset.symbol, question, self.wait, self._warn)
                 if limit is None:
                     yield piece
                 else:
@@ -255,12 +256,15 @@ class _Fetch:
         """What the failure says of the provider: a "no" is an answer too."""
         if isinstance(error, Unasked):
             return
-        now = timezone.now()
         if error.answered:
-            _state(self.source, answered_at=now, failing_since=None, failure="")
+            _state(self.source, answered_at=timezone.now(), failing_since=None, failure="")
         else:
-            _state(self.source, failing_since=Coalesce(F("failing_since"), now), failure=str(error)[:300])
+            self._warn(error)
         count_silence(self.source, answered=error.answered)
+
+    def _warn(self, error: ProviderError) -> None:
+        """Let the pages' banner say so; the next answer takes it back."""
+        _state(self.source, failing_since=Coalesce(F("failing_since"), timezone.now()), failure=str(error)[:300])
 
 
 def _state(source: Provider, **marks: Any) -> None:

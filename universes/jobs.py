@@ -1,6 +1,6 @@
 """The long work of this floor: bringing whole universes up to date."""
 
-from typing import Any, Literal
+from typing import Any
 
 from django.db.models import QuerySet
 from pydantic import BaseModel
@@ -80,27 +80,32 @@ _LEVELS = {"done": JobLine.Level.INFO, "partial": JobLine.Level.WARNING, "failed
 
 def _outcome(found: list[Refreshed]) -> Outcome:
     lacking = [one for one in found if one.status != "done"]
-    failed = [one for one in found if one.status == "failed"]
+    asked = [one for one in found if not one.asset.is_sample]
     result: dict[str, Any] = {"assets": [row(one).for_programs() for one in found]}
-    state: Literal["done", "partial", "failed"] = "done"
-    if lacking:
-        result["missing"] = [missing(one) for one in lacking]
-        asked = [one for one in found if not one.asset.is_sample]
-        state = "failed" if len(failed) == len(asked) else "partial"
-    return Outcome(_summary(found, lacking), state, result)
+    if not asked:
+        return Outcome(f"{_assets(len(found))}, all bundled samples: nothing to refresh.", "done", result)
+    if not lacking:
+        return Outcome(f"{_assets(len(asked))} up to date: {_news(asked)}.", "done", result)
+    result["missing"] = [missing(one) for one in lacking]
+    names = ", ".join(one.asset.symbol for one in lacking[:5]) + (" …" if len(lacking) > 5 else "")
+    if all(one.status == "failed" for one in asked):
+        return Outcome(f"Nothing came for {names}. {_reason(lacking)}", "failed", result)
+    summary = f"{len(lacking)} of {_assets(len(asked))} lack candles ({names}); {_news(asked)}. {_reason(lacking)}"
+    return Outcome(summary, "partial", result)
 
 
-def _summary(found: list[Refreshed], lacking: list[Refreshed]) -> str:
-    """One sentence: how many assets, what changed, and which lack candles and why."""
+def _news(found: list[Refreshed]) -> str:
     new = sum(one.counts.inserted for one in found)
     changed = sum(one.counts.updated for one in found)
-    news = [f"{many:,} {what}" for many, what in ((new, "new"), (changed, "changed")) if many]
-    what = f"{' and '.join(news)} candle{'' if new + changed == 1 else 's'}" if news else "nothing new"
-    if not lacking:
-        return f"{_assets(len(found))} up to date: {what}."
-    names = ", ".join(one.asset.symbol for one in lacking[:5]) + (" …" if len(lacking) > 5 else "")
-    reason = lacking[0].error if len({one.unanswered for one in lacking}) == 1 else "see the log for each reason"
-    return f"{len(lacking)} of {_assets(len(found))} lack candles ({names}); {what}. {reason}"[:500]
+    news = " and ".join(f"{many:,} {what}" for many, what in ((new, "new"), (changed, "changed")) if many)
+    return f"{news} candle{'' if new + changed == 1 else 's'}" if news else "nothing new"
+
+
+def _reason(lacking: list[Refreshed]) -> str:
+    """Why, if it is the same for all: a provider that does not answer, or a single asset."""
+    if len(lacking) == 1 or all(one.unanswered for one in lacking):
+        return lacking[0].error
+    return "The log says why for each."
 
 
 def _assets(many: int) -> str:

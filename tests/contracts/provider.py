@@ -97,7 +97,7 @@ class ProviderContract:
 
     def test_an_unknown_symbol_is_named(self, server: Any) -> None:
         with pytest.raises(SymbolNotFound, match=self.unknown):
-            self.provider.fetch(self.unknown, Timeframe.D1, datetime(2026, 1, 1, tzinfo=UTC), datetime.now(UTC))
+            self.provider.fetch(self.unknown, Timeframe.D1, datetime(2025, 1, 1, tzinfo=UTC), datetime.now(UTC))
 
     def test_a_range_before_there_was_anything_has_no_data(self, server: Any) -> None:
         with pytest.raises(NoData):

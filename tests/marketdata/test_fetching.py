@@ -1,6 +1,7 @@
 """One series from the loopback Yahoo into the database."""
 
 import threading
+import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -202,7 +203,8 @@ class TestOnce:
         threads[0].start()
         assert asked.wait(5)
         threads[1].start()
-        while not waits[1].said:
+        deadline = time.monotonic() + 5
+        while not waits[1].said and time.monotonic() < deadline:
             threads[1].join(0.01)
         go_on.set()
         for thread in threads:
@@ -265,6 +267,18 @@ class TestFailures:
         assert (state.failing_since, state.failure) == (None, "")
         assert (series(nvda).failed_at, series(nvda).failure) == (None, "")
 
+    def test_the_banner_does_not_wait_for_the_last_attempt(self, yahoo: Yahoo) -> None:
+        seen: list[str] = []
+
+        class Watching(Impatient):
+            def sleep(self, seconds: float) -> None:
+                seen.extend(ProviderState.objects.exclude(failing_since=None).values_list("failure", flat=True))
+
+        yahoo.fail("NVDA", "503", times=3)
+        assert refresh(asset(), wait=Watching()).status == "done"
+        assert any("answered 503" in failure for failure in seen)
+        assert ProviderState.objects.get().failing_since is None
+
     def test_a_limit_is_waited_out_as_long_as_told(self, yahoo: Yahoo) -> None:
         wait = Impatient()
         yahoo.fail("NVDA", "429", times=2, retry_after=3)
@@ -324,14 +338,14 @@ class TestFailures:
         wait = Impatient()
         found = [refresh(asset(symbol), wait=wait) for symbol in ("NVDA", "MSFT", "GOOGL", "TSLA")]
         assert [len(yahoo.charts(one.asset.symbol)) for one in found] == [4, 4, 0, 0]
-        assert "did not answer for the assets before TSLA" in found[-1].error
+        assert "so TSLA was not asked for now" in found[-1].error
         assert all(one.unanswered for one in found)
         yahoo.mend()
         assert refresh(found[-1].asset).status == "done"  # newer work asks anew
 
     def test_a_day_that_is_impossible_is_quarantined_and_the_rest_kept(self, yahoo: Yahoo) -> None:
         listing = yahoo.listings["NVDA"]
-        whole, bad = listing.daily, date(2026, 9, 9)
+        whole, bad = listing.daily, date(2025, 9, 9)
 
         def upside_down(day: date):
             bar = whole(day)

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.usefixtures("house"), pytest.mark.filterwarnings("igno
 PROVIDER = providers.named("yahoo")
 
 
-def ask(symbol: str = "NVDA", timeframe: str = "1d", since: str = "2026-09-01", until: str = "2026-10-01"):
+def ask(symbol: str = "NVDA", timeframe: str = "1d", since: str = "2025-09-01", until: str = "2025-10-01"):
     first, last = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (since, until))
     return PROVIDER.fetch(symbol, Timeframe(timeframe), first, last)
 
@@ -59,14 +59,14 @@ class TestYahoo(ProviderContract):
 
 class TestAsked:
     def test_unadjusted_prices_with_the_adjusted_close_beside(self, yahoo: Yahoo) -> None:
-        yahoo.listings["NVDA"].dividends = {date(2026, 9, 10): 1.0}
+        yahoo.listings["NVDA"].dividends = {date(2025, 9, 10): 1.0}
         first, *_, last = ask().candles.to_pylist()
         assert first["adj_close"] < first["close"]
         assert last["adj_close"] == last["close"]
         asked = yahoo.charts("NVDA")[-1].params
         assert asked["interval"] == "1d"
         assert asked["events"] == "div,splits,capitalGains"
-        assert datetime.fromtimestamp(int(asked["period1"]), UTC) == datetime(2026, 9, 1, 4, tzinfo=UTC)  # New York
+        assert datetime.fromtimestamp(int(asked["period1"]), UTC) == datetime(2025, 9, 1, 4, tzinfo=UTC)  # New York
 
     def test_prices_before_a_split_are_on_the_basis_after_it(self, yahoo: Yahoo) -> None:
         assert date(2024, 6, 10) in yahoo.listings["NVDA"].splits
@@ -78,9 +78,9 @@ class TestAsked:
             assert all(len(row[name].partition(".")[2]) <= 2 for name in ("open", "high", "low", "close"))
 
     def test_null_bars_are_no_candles(self, yahoo: Yahoo) -> None:
-        yahoo.listings["NVDA"].nulls = {date(2026, 9, 9), date(2026, 9, 30)}
+        yahoo.listings["NVDA"].nulls = {date(2025, 9, 9), date(2025, 9, 30)}
         found = {at.date() for at in ask().candles["open_time"].to_pylist()}
-        assert date(2026, 9, 8) in found
+        assert date(2025, 9, 8) in found
         assert not found & yahoo.listings["NVDA"].nulls
 
     def test_intraday_candles_are_named_by_their_moment(self, yahoo: Yahoo) -> None:
@@ -90,14 +90,24 @@ class TestAsked:
         assert found == [opens + timedelta(hours=number) for number in range(7)]
 
     def test_dates_of_tokyo_are_tokyos(self, yahoo: Yahoo) -> None:
-        found = ask("7203.T", since="2026-09-07", until="2026-09-12").candles["open_time"].to_pylist()
-        assert [at.date() for at in found] == [date(2026, 9, day) for day in range(7, 12)]
+        found = ask("7203.T", since="2025-09-08", until="2025-09-13").candles["open_time"].to_pylist()
+        assert [at.date() for at in found] == [date(2025, 9, day) for day in range(8, 13)]
 
     def test_weeks_are_named_by_monday_and_months_by_the_first(self, yahoo: Yahoo) -> None:
         weeks = ask(timeframe="1w").candles["open_time"].to_pylist()
-        assert [at.day for at in weeks] == [7, 14, 21, 28]
-        months = ask(timeframe="1mo", since="2026-06-15", until="2026-10-01").candles["open_time"].to_pylist()
+        assert [at.day for at in weeks] == [1, 8, 15, 22, 29]
+        months = ask(timeframe="1mo", since="2025-06-15", until="2025-10-01").candles["open_time"].to_pylist()
         assert [(at.month, at.day) for at in months] == [(7, 1), (8, 1), (9, 1)]
+
+    def test_the_past_is_asked_for_anew_each_time(self, yahoo: Yahoo) -> None:
+        """yfinance keeps answers about the past, wrong ones too."""
+        yahoo.fail("NVDA", "garbage")
+        with pytest.raises(MalformedResponse):
+            ask()
+        yahoo.mend()
+        before = ask().candles["close"][0].as_py()
+        yahoo.listings["NVDA"].level *= 2
+        assert float(ask().candles["close"][0].as_py()) == pytest.approx(2 * float(before), rel=0.01)
 
     def test_facts_come_with_the_candles(self, yahoo: Yahoo) -> None:
         facts = ask("SPY").facts

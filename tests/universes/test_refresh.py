@@ -105,6 +105,7 @@ def test_all_failures_are_a_failure(yahoo: Yahoo):
     yahoo.fail("*", "503")
     done = ran(alice, universe(alice, "NVDA", "MSFT", "GOOGL", "AAPL.SAMPLE"))
     assert done.state == "failed"
+    assert done.summary.startswith("Nothing came for GOOGL, MSFT, NVDA. Yahoo Finance is down")
     assert len(done.result["missing"]) == 3
     assert len(yahoo.charts()) == 8  # four attempts for each of two; then it was clear
 
@@ -113,6 +114,7 @@ def test_samples_are_left_alone(yahoo: Yahoo):
     alice = cast.alice()
     done = ran(alice, universe(alice, "AAPL.SAMPLE"))
     assert (done.state, yahoo.requests) == ("done", [])
+    assert done.summary == "1 asset, all bundled samples: nothing to refresh."
     assert ("info", "AAPL.SAMPLE 1d: a bundled sample, nothing to refresh.") in lines(done)
 
 
@@ -203,7 +205,8 @@ def test_cancel_takes_effect_while_yahoo_keeps_us_waiting(yahoo: Yahoo):
 
     def cancel() -> None:
         try:
-            while not yahoo.charts("NVDA"):
+            deadline = time.monotonic() + 10
+            while not yahoo.charts("NVDA") and time.monotonic() < deadline:
                 time.sleep(0.05)
             with tenancy.acting_as(alice):
                 jobs.cancel(Job.objects.get(pk=job.pk))
