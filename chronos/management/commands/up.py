@@ -77,8 +77,9 @@ class Command(BaseCommand):
         database.prepare(self.say)
         call_command("collectstatic", interactive=False, verbosity=0)
         call_command("seed", stdout=io.StringIO())
-        ensure_schedule()
         jobs.reclaim()
+        if ensure_schedule():  # the first start: do not let a newcomer wait for the first round
+            jobs.start_scheduled("refresh-all", "All universes")
 
     def _serve(self, services: embedded.Services) -> None:
         supervisor = Supervisor(self._children(), settings.BASE_DIR, self.say)
