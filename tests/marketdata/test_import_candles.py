@@ -172,6 +172,13 @@ def test_another_price_basis_needs_a_symbol_or_replace(write):
     assert Series.objects.get(asset__symbol="ACME").revision == 1
 
 
+def test_the_bundled_sample_stays_as_it_is(write):
+    Asset.objects.create(symbol="AAPL.SAMPLE", is_sample=True)
+    status, (row,), _ = run(write(history("AAPL.SAMPLE")))
+    assert (status, row["inserted"]) == (1, 0)
+    assert "is the bundled sample, which stays as it is: give another --symbol" in row["error"]
+
+
 def test_one_bad_file_does_not_stop_the_others(write):
     write(history("A"), "data/a.csv")
     write("ts,open,high,low\n2020-01-01,1,1,1\n", "data/b.csv")

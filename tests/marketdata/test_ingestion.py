@@ -216,7 +216,7 @@ def test_the_first_is_the_first_that_can_be(acme):
 def test_twins_are_found_across_batches_and_out_of_order(acme):
     start = datetime(2020, 1, 1, tzinfo=UTC)
     rows = [row(start + timedelta(minutes=minute)) for minute in range(BATCH + 10)]
-    twins = [row(start + timedelta(minutes=BATCH - 1), close="10"), row(start + timedelta(minutes=3), close="10")]
+    twins = [row(start + timedelta(minutes=minute), close="10") for minute in (BATCH - 2, 3)]  # one on the border
     result = put(acme, rows + twins, "1m")
     assert counts(result) == (BATCH + 12, BATCH + 10, 0, 0, 2)
     assert counts(put(acme, rows + twins, "1m")) == (BATCH + 12, 0, 0, BATCH + 10, 2)

@@ -3,6 +3,7 @@
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 from django.core.management import call_command
@@ -102,8 +103,14 @@ def test_an_asset_that_was_imported_before_gets_its_description():
 
 
 def test_two_who_seed_at_once():
+    together = Barrier(3)
+    for symbols in MEMBERS.values():  # there already, so that making them does not keep the three in step
+        Asset.objects.bulk_create(Asset(symbol=symbol) for symbol in symbols)
+
     def alone(_: int) -> int:
         try:
+            connection.ensure_connection()
+            together.wait(10)
             return len(seed_universes())
         finally:
             connection.close()

@@ -111,6 +111,11 @@ class _Import:
 
     def _series(self, path: Path, series: FileSeries, trouble: str) -> None:
         asset = self._asset(series.symbol)
+        if asset.is_sample:
+            self._failed(
+                path, asset.symbol, f"{asset} is the bundled sample, which stays as it is: give another --symbol"
+            )
+            return
         counts = ingest(
             asset,
             series.timeframe,
