@@ -15,3 +15,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("chronos.core.urls")),
 ]
+
+handler400 = "chronos.views.bad_request"
+handler403 = "chronos.views.forbidden"
+handler404 = "chronos.views.not_found"

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from datetime import UTC, datetime
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -190,3 +192,22 @@ def _comparison_sentence(lines: list[dict[str, Any]], start: str, end: str) -> s
 
 def _size(line: dict[str, Any]) -> str:
     return figures.percent(abs(line["value"] / 100 - 1), 1).lstrip("+")
+
+
+# --- Refusals ----------------------------------------------------------------------------------------------------
+
+
+def _refused(request: HttpRequest, exception: Exception, *, status: int) -> HttpResponse:
+    """The page of a 400, 403 or 404, with the words of whoever refused.
+
+    An ASGI server has these made in another thread, outside the request's transaction and so outside its tenant: the
+    page must not ask the database for anything, neither the frame's count of jobs nor its banner.
+    """
+    said = exception.args[0] if exception.args and isinstance(exception.args[0], str) else ""
+    context = {"said": said, "unfinished_jobs": 0, "provider_faults": ()}
+    return render(request, f"{status}.html", context, status=status)
+
+
+bad_request = partial(_refused, status=400)
+forbidden = partial(_refused, status=403)
+not_found = partial(_refused, status=404)

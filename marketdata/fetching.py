@@ -216,7 +216,7 @@ class _Fetch:
         if piece.candles.num_rows:
             origin = _spelling(self.asset, self.source)
             more = ingest(self.asset, self.timeframe, piece.candles, source=self.source.name, origin=origin)
-            counts = _sum(counts, more)
+            counts += more
         return replace(done, counts=counts, unfinished=done.unfinished + piece.unfinished)
 
     def _past_changed(self, candles: "pa.Table") -> bool:
@@ -359,20 +359,6 @@ def _newest(pieces: list[Fetched], limit: int) -> list[Fetched]:
             kept.insert(0, replace(piece, candles=candles))
             limit -= candles.num_rows
     return kept
-
-
-def _sum(before: Ingested, more: Ingested) -> Ingested:
-    """The counts of two pieces of one series, the later after the earlier."""
-    return Ingested(
-        received=before.received + more.received,
-        inserted=before.inserted + more.inserted,
-        updated=before.updated + more.updated,
-        unchanged=before.unchanged + more.unchanged,
-        quarantined=before.quarantined + more.quarantined,
-        first=before.first or more.first,
-        last=more.last or before.last,
-        problems=(before.problems + more.problems)[:5],
-    )
 
 
 def _quarantine_note(counts: Ingested) -> str:

@@ -68,6 +68,19 @@ class Ingested:
     last: datetime | None = None
     problems: tuple[str, ...] = ()
 
+    def __add__(self, more: "Ingested") -> "Ingested":
+        """Both together; `more` is of later candles of the same series."""
+        return Ingested(
+            received=self.received + more.received,
+            inserted=self.inserted + more.inserted,
+            updated=self.updated + more.updated,
+            unchanged=self.unchanged + more.unchanged,
+            quarantined=self.quarantined + more.quarantined,
+            first=self.first or more.first,
+            last=more.last or self.last,
+            problems=(self.problems + more.problems)[:REASONS],
+        )
+
     @property
     def changed(self) -> bool:
         return bool(self.inserted or self.updated)
@@ -117,7 +130,7 @@ def ingest(
     total = Ingested()
     for part in _batches(candles):
         batch = _Batch(part, checks.faults(part, timeframe, timezone.now(), final=final))
-        total = _sum(total, _store(asset, timeframe, batch, source, origin, guarded))
+        total += _store(asset, timeframe, batch, source, origin, guarded)
     return total
 
 
@@ -341,20 +354,6 @@ def _where(batch: _Batch, place: int) -> str:
     if at is None or "row" in batch.candles.column_names:
         return _row(batch, place)
     return f"{checks.moment(at):%Y-%m-%d %H:%M}Z"
-
-
-def _sum(total: Ingested, more: Ingested) -> Ingested:
-    """Both together; `more` is of later candles."""
-    return Ingested(
-        received=total.received + more.received,
-        inserted=total.inserted + more.inserted,
-        updated=total.updated + more.updated,
-        unchanged=total.unchanged + more.unchanged,
-        quarantined=total.quarantined + more.quarantined,
-        first=total.first or more.first,
-        last=more.last or total.last,
-        problems=(total.problems + more.problems)[:REASONS],
-    )
 
 
 # --- Is it the same series at all? -------------------------------------------------------------------------------

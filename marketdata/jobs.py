@@ -8,8 +8,8 @@ from chronos.core import jobs
 from chronos.core.jobs import Outcome, Run, job
 from chronos.core.models import Job, User
 from marketdata.fetching import Refreshed, refresh
-from marketdata.management.reporting import Row
 from marketdata.models import Asset, Timeframe
+from marketdata.reporting import Row
 
 
 class RefreshAsset(BaseModel):
@@ -46,20 +46,7 @@ def refresh_asset(asset: Asset, user: User, timeframe: Timeframe = Timeframe.D1)
 
 def row(found: Refreshed) -> Row:
     """The series as commands print it and jobs keep it in their result."""
-    counts = found.counts
-    return Row(
-        symbol=found.asset.symbol,
-        timeframe=found.timeframe.value,
-        received=counts.received,
-        inserted=counts.inserted,
-        updated=counts.updated,
-        unchanged=counts.unchanged,
-        quarantined=counts.quarantined,
-        first=counts.first,
-        last=counts.last,
-        status=found.status,
-        error=found.error or None,
-    )
+    return Row.of(found.asset.symbol, found.timeframe.value, found.counts, found.status, found.error or None)
 
 
 def missing(found: Refreshed) -> dict[str, str]:

@@ -11,14 +11,12 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from chronos.core.models import User
-from marketdata.models import Asset, AssetClass, canonical, is_symbol
+from marketdata.models import Asset, canonical, is_symbol
+from marketdata.symbols import likely_class
 from universes.models import Membership, Universe
 
 AT_ONCE = 1000  # symbols in one request
 REGRET = timedelta(minutes=1)  # a stay that ended so short a while ago is taken up again rather than begun anew
-
-_QUOTED_IN = ("USD", "USDT", "USDC", "EUR", "GBP", "BTC", "ETH")
-_CURRENCIES = {"USD", "EUR", "GBP", "JPY", "CHF", "AUD", "CAD", "NZD", "SEK", "NOK", "DKK", "CNY", "HKD", "SGD"}
 
 
 class Malformed(ValueError):
@@ -117,18 +115,6 @@ def split_symbols(text: str) -> list[str]:
     return [part for part in re.split(r"[\s,;]+", text) if part]
 
 
-def guess_class(symbol: str) -> AssetClass:
-    """What a symbol looks like, until a provider says: pairs are currencies or crypto, ^ an index, the rest stocks."""
-    if symbol.startswith("^"):
-        return AssetClass.INDEX
-    base, dash, quote = symbol.rpartition("-")
-    if dash and base and quote in _QUOTED_IN:
-        return AssetClass.FX if base in _CURRENCIES and quote in _CURRENCIES else AssetClass.CRYPTO
-    if symbol.endswith("=X"):
-        return AssetClass.FX
-    return AssetClass.COMMODITY if symbol.endswith("=F") else AssetClass.STOCK
-
-
 def _must_own(universe: Universe, user: User) -> None:
     """The database would refuse as well; this says it in words."""
     if universe.owner_id != user.pk:
@@ -173,7 +159,7 @@ def _assets(wanted: dict[str, str], report: Added) -> list[Asset]:
     known |= _by_spelling(unknown)
     new = [symbol for symbol in unknown if symbol not in known]
     Asset.objects.bulk_create(
-        [Asset(symbol=symbol, asset_class=guess_class(symbol)) for symbol in new], ignore_conflicts=True
+        [Asset(symbol=symbol, asset_class=likely_class(symbol)) for symbol in new], ignore_conflicts=True
     )
     known |= {asset.symbol: asset for asset in Asset.objects.filter(symbol__in=new)}
     report.created = new

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from chronos.core import tenancy
 from marketdata.models import Asset, AssetClass, Spelling
+from marketdata.symbols import likely_class
 from tests import cast
 from universes import membership
 from universes.models import Universe
@@ -107,9 +108,9 @@ def test_it_refuses_to_change_what_is_not_ones_own(alice):
 
 
 def test_an_unconfirmed_symbol_is_guessed_by_its_shape():
-    kinds = {"NVDA": "stock", "^GSPC": "index", "BTC-USDT": "crypto", "EUR-USD": "fx", "EURUSD=X": "fx", "GC=F": "commodity",
-             "BRK-B": "stock"}  # fmt: skip
-    assert {symbol: membership.guess_class(symbol).value for symbol in kinds} == kinds
+    kinds = {"NVDA": "stock", "^GSPC": "index", "BTC-USDT": "crypto", "EUR-USD": "fx", "EURUSD=X": "fx",
+             "GC=F": "commodity", "BRK-B": "stock"}  # fmt: skip
+    assert {symbol: likely_class(symbol).value for symbol in kinds} == kinds
 
 
 def test_pasted_text_is_split_at_anything_people_use():

@@ -12,9 +12,10 @@ from marketdata import providers
 from marketdata.asking import Foreground
 from marketdata.fetching import fetch, look
 from marketdata.jobs import row
-from marketdata.management.reporting import EXIT_CODES, Report, Row, add_json_argument, short
-from marketdata.models import Asset, AssetClass, Timeframe, canonical, is_symbol
+from marketdata.models import Asset, Timeframe, canonical, is_symbol
 from marketdata.providers.base import Provider, ProviderError
+from marketdata.reporting import EXIT_CODES, Report, Row, add_json_argument, short
+from marketdata.symbols import likely_class
 
 EXAMPLES = """
 examples:
@@ -110,24 +111,7 @@ def _asset(symbol: str) -> Asset:
     if stored := Asset.objects.called(symbol).order_by("is_sample").first():
         return stored
     is_symbol(symbol)
-    return Asset(symbol=symbol, asset_class=_class_by_shape(symbol))
-
-
-_CURRENCIES = frozenset(
-    ("USD", "EUR", "GBP", "JPY", "CHF", "AUD", "CAD", "NZD", "SEK", "NOK", "DKK", "CNY", "HKD", "SGD")
-)
-
-
-def _class_by_shape(symbol: str) -> AssetClass:
-    """What a symbol looks like; the provider's answer corrects it."""
-    base, hyphen, quote = symbol.partition("-")
-    if symbol.endswith("=X") or (base in _CURRENCIES and quote in _CURRENCIES):
-        return AssetClass.FX
-    if symbol.startswith("^"):
-        return AssetClass.INDEX
-    if symbol.endswith("=F"):
-        return AssetClass.COMMODITY
-    return AssetClass.CRYPTO if hyphen and len(quote) >= 3 else AssetClass.STOCK
+    return Asset(symbol=symbol, asset_class=likely_class(symbol))
 
 
 def _moment(text: str) -> datetime:

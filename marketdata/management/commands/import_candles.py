@@ -8,10 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from marketdata.ingestion import Ingested, ingest
-from marketdata.management.reporting import EXIT_CODES, Bar, Report, Row, add_json_argument
 from marketdata.models import Asset, AssetClass, Timeframe
 from marketdata.providers.files import FileSeries, NoCandles, Wishes, reading
 from marketdata.providers.tabular import FileError
+from marketdata.reporting import EXIT_CODES, Bar, Report, Row, add_json_argument
 from marketdata.symbols import likely_class
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz", ".parquet", ".pq")
@@ -140,16 +140,4 @@ def _row(path: Path, asset: Asset, timeframe: Timeframe, counts: Ingested, troub
         faults.append(f"{path}: {trouble}.")
     if counts.quarantined:
         faults.append(f"Quarantined of {path}: {'; '.join(counts.problems)}.")
-    return Row(
-        asset.symbol,
-        timeframe.value,
-        received=counts.received,
-        inserted=counts.inserted,
-        updated=counts.updated,
-        unchanged=counts.unchanged,
-        quarantined=counts.quarantined,
-        first=counts.first,
-        last=counts.last,
-        status="partial" if faults else "done",
-        error=" ".join(faults) or None,
-    )
+    return Row.of(asset.symbol, timeframe.value, counts, "partial" if faults else "done", " ".join(faults) or None)

@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from marketdata.ingestion import Ingested
-from marketdata.management.reporting import Report, Row, add_json_argument
 from marketdata.models import Timeframe
+from marketdata.reporting import Report, Row, add_json_argument
 from universes.seeding import DOMAINS, seed_samples, seed_universes
 
 

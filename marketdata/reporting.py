@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import IO, Literal, Protocol
 
+from marketdata.ingestion import Ingested
+
 Status = Literal["done", "partial", "failed"]
 DONE, FAILED, PARTIAL = 0, 1, 3  # exit codes; 2 is argparse's own
 
@@ -34,6 +36,23 @@ class Row:
     last: datetime | None = None
     status: Status = "done"
     error: str | None = None
+
+    @classmethod
+    def of(cls, symbol: str, timeframe: str, counts: Ingested, status: Status, error: str | None) -> "Row":
+        """The row of one series whose candles were ingested."""
+        return cls(
+            symbol,
+            timeframe,
+            received=counts.received,
+            inserted=counts.inserted,
+            updated=counts.updated,
+            unchanged=counts.unchanged,
+            quarantined=counts.quarantined,
+            first=counts.first,
+            last=counts.last,
+            status=status,
+            error=error,
+        )
 
     def for_programs(self) -> dict[str, object]:
         """The row as `--json` prints it, and as jobs keep it in their result: times as ISO 8601 with Z."""
