@@ -46,7 +46,7 @@ def test_setting_a_password_for_the_first_time(alice, page):
 
 
 @pytest.mark.parametrize(
-    "form, why",
+    ("form", "why"),
     [
         ({"new": "12345678", "again": "12345678"}, "common"),
         ({"new": PASSWORD, "again": "other"}, "differs from the one above"),

@@ -11,16 +11,27 @@ NOW = datetime(2026, 3, 9, 15, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    "value, text",
-    [(1.0842, "1.0842"), (43.21, "43.21"), (18204.4, "18\u202f204"), (9.5, "9.50"), (Decimal("4820.5"), "4\u202f820.50"), (0, "0.00"),
-     (0.000012345, "0.00001234"), (0.25, "0.25"), (None, "–"), (-3.25, "−3.25"), (1e-10, "0.0000000001")],
-)  # fmt: skip
+    ("value", "text"),
+    [
+        (1.0842, "1.0842"),
+        (43.21, "43.21"),
+        (18204.4, "18\u202f204"),
+        (Decimal("4820.5"), "4\u202f820.50"),
+        (9.5, "9.50"),
+        (0, "0.00"),
+        (0.000012345, "0.00001234"),
+        (0.25, "0.25"),
+        (None, "–"),
+        (-3.25, "−3.25"),
+        (1e-10, "0.0000000001"),
+    ],
+)
 def test_prices(value, text):
     assert figures.price(value) == text
 
 
 @pytest.mark.parametrize(
-    "value, text",
+    ("value", "text"),
     [
         (1_234_567, "1.2\u202fM"),
         (18204, "18\u202f204"),
@@ -35,7 +46,7 @@ def test_quantities(value, text):
 
 
 @pytest.mark.parametrize(
-    "value, text", [(0.0124, "+1.24"), (-0.0031, "−0.31"), (0, "0.00"), (-0.00001, "0.00"), (None, "–")]
+    ("value", "text"), [(0.0124, "+1.24"), (-0.0031, "−0.31"), (0, "0.00"), (-0.00001, "0.00"), (None, "–")]
 )
 def test_changes(value, text):
     assert figures.percent(value) == text
@@ -47,7 +58,7 @@ def test_no_hyphen_stands_for_a_minus_and_no_space_breaks():
 
 
 @pytest.mark.parametrize(
-    "passed, text",
+    ("passed", "text"),
     [(3, "just now"), (240, "4 min ago"), (3 * 3600, "3 h ago"), (3 * 86400, "3 days ago"), (90 * 86400, "9 Dec 2025")],
 )
 def test_how_long_ago(passed, text):

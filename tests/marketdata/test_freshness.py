@@ -15,7 +15,7 @@ def series(last, timeframe="1d", **fields):
 
 
 @pytest.mark.parametrize(
-    "kind, last, level, word",
+    ("kind", "last", "level", "word"),
     [
         ("stock", datetime(2026, 3, 6, tzinfo=UTC), "fresh", "6 Mar 2026"),  # Friday, seen on Monday
         ("stock", datetime(2026, 3, 5, tzinfo=UTC), "ageing", "1 day old"),

@@ -167,7 +167,9 @@ def test_the_past_can_be_asked_for(alice, page):
     assert page.get(f"{universe.get_absolute_url()}?at=2024-02-31").status_code == 200
 
 
-@pytest.mark.parametrize("sort, first", [("symbol", "AAA"), ("-symbol", "CCC"), ("-change", "CCC"), ("price", "BBB")])
+@pytest.mark.parametrize(
+    ("sort", "first"), [("symbol", "AAA"), ("-symbol", "CCC"), ("-change", "CCC"), ("price", "BBB")]
+)
 def test_it_sorts_by_what_the_address_says(alice, page, sort, first):
     stored("AAA", [10, 10]), stored("BBB", [4, 2]), stored("CCC", [10, 20])
     universe = made(alice, "AAA", "BBB", "CCC")

@@ -1,0 +1,146 @@
+"""Every address of the URL conf, looked at wide and narrow, light and dark: what must hold on all of them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from chronos.core import tenancy
+from chronos.core.models import Job, JobLine
+from marketdata.models import ProviderState, QuarantinedCandle
+from tests import cast
+from tests.browser.conftest import DESK, PHONE
+from tests.contracts.pages import addresses
+from tests.prices import stored, walk
+from universes import membership
+
+pytestmark = pytest.mark.browser
+
+NO_PAGES = ("/figure.json", "/candles.csv", "/stream/", "/health/", "/running/", "/autocomplete/")
+TARGETS = "a[href], button, input:not([type=hidden]), select, textarea, summary"
+
+AUDIT = (Path(__file__).parent / "audit.js").read_text()
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
+
+
+@pytest.fixture
+def scene(house):
+    """Somebody on the staff, with something on every page."""
+    stella = cast.stella()
+    end = datetime(2013, 3, 1, tzinfo=UTC)
+    asset = stored("NVDA", walk(400), exchange="NMS", currency="USD", sector="Technology", validated_at=timezone.now())
+    stored("A-VERY-LONG-SYMBOL-INDEED.SAMPLE", walk(300, 68_000), last=end, source="sample", is_sample=True)
+    with tenancy.as_system("tests"):
+        held = QuarantinedCandle.objects.create(
+            asset=asset,
+            timeframe="1d",
+            raw={"high": "1", "low": "2"},
+            reason="high < low",
+            source="file",
+            fingerprint="x",
+        )
+        job = Job.objects.create(owner=stella, kind="refresh-asset", subject="NVDA", state="running",
+                                 progress_done=3, progress_total=12, progress_note="3 of 12 · NVDA",
+                                 started_at=timezone.now())  # fmt: skip
+        JobLine.objects.create(job=job, owner=stella, text="NVDA 1d: 3 new candles. " + "x" * 200, level="warning")
+        Job.objects.create(owner=None, kind="refresh-all", subject="All universes", state="failed",
+                           finished_at=timezone.now(), summary="Nothing came: no provider answers.")  # fmt: skip
+        ProviderState.objects.create(provider="yahoo", failing_since=timezone.now(), failure="Connection refused. " * 8)
+        every = IntervalSchedule.objects.create(every=60, period="minutes")
+        task = PeriodicTask.objects.create(
+            name="Refresh every universe", task="chronos.core.start_scheduled", interval=every
+        )
+    with tenancy.acting_as(stella):
+        universe = membership.create(stella, "A universe with a rather long name that has to go somewhere", "Why it is")
+        membership.add(universe, stella, ["NVDA", "NEWCO", "A-VERY-LONG-SYMBOL-INDEED.SAMPLE", "AMD"])
+        membership.remove(universe, stella, ["AMD"])
+    return {
+        "user": stella,
+        "universe": universe.pk,
+        "symbol": "NVDA",
+        "job": job.pk,
+        "core_user": stella.pk,
+        "core_job": job.pk,
+        "marketdata_asset": asset.pk,
+        "marketdata_series": asset.series.get().pk,
+        "marketdata_quarantinedcandle": held.pk,
+        "marketdata_providerstate": "yahoo",
+        "universes_universe": universe.pk,
+        "django_celery_beat_periodictask": task.pk,
+        "django_celery_beat_intervalschedule": every.pk,
+    }
+
+
+def pages(scene, visitor):
+    """The addresses that answer a GET with a page; the others are verbs, figures, files and streams."""
+    for address in addresses(scene):
+        if not any(part in address.path for part in NO_PAGES):
+            answer = visitor.page.request.get(visitor.origin + address.path, max_redirects=0)
+            if answer.status != 405 and answer.headers.get("content-type", "").startswith("text/html"):
+                yield address.path
+
+
+def faults_of(visitor, path):
+    """What is wrong with a page, first as wide as it is, then as narrow as a phone."""
+    answer = visitor.open(path)
+    if answer.status >= 500:
+        return [f"{answer.status}"]
+    ours = not path.startswith("/admin/")  # there, what a widget calls itself is Django's
+    expected = f"status of {answer.status}"
+    if visitor.page.locator(".chart[data-figure]").count():
+        visitor.page.wait_for_selector(".chart .main-svg")
+        visitor.page.wait_for_function("document.querySelector('.readout .at') !== null")
+    said = [text for text in visitor.quiet() if not (answer.status >= 400 and expected in text)]
+    visitor.complaints.clear()
+    wide = visitor.page.evaluate(AUDIT, [TARGETS, ours])
+    resize(visitor.page, PHONE)
+    narrow = visitor.page.evaluate(AUDIT, [TARGETS, ours])
+    dim = visitor.page.evaluate(CONTRAST) if ours else []
+    resize(visitor.page, DESK)
+    return [*said, *(f"1440: {fault}" for fault in wide), *(f"360: {fault}" for fault in narrow), *dim]
+
+
+def resize(page, viewport):
+    """Another size, and the page laid out for it: a frame later, a chart after its own pause."""
+    page.set_viewport_size(viewport)
+    page.wait_for_function(
+        """(width) => innerWidth === width &&
+           [...document.querySelectorAll('.chart .main-svg')].every((drawing) => drawing.clientWidth < width)""",
+        arg=viewport["width"],
+    )
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page(scene, visit, scheme):
+    visitor = visit(scene["user"], DESK, scheme)
+    found = list(pages(scene, visitor))
+    assert len(found) > 30
+    if scheme == "dark":  # the admin differs by its tokens alone, and its contrast is not measured
+        found = [path for path in found if path == "/admin/" or not path.startswith("/admin/")]
+    faults = {path: faults for path in found if (faults := faults_of(visitor, path))}
+    assert not faults, "\n".join(f"{path}\n    " + "\n    ".join(list) for path, list in faults.items())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_before_signing_in(visit, scheme):
+    visitor = visit(None, DESK, scheme)
+    for path in ("/sign-in/", "/sign-in/not-a-secret/"):
+        assert faults_of(visitor, path) == []
+
+
+def test_pages_with_nothing_in_them(visit):
+    visitor = visit(cast.alice(), PHONE)
+    for path in (
+        "/",
+        "/universes/",
+        "/universes/new/",
+        "/assets/",
+        "/assets/?q=zzz",
+        "/activity/",
+        "/account/",
+        "/nowhere/",
+    ):
+        assert faults_of(visitor, path) == [], path
