@@ -1,5 +1,6 @@
 """Home: what is worth knowing this morning, composed from all floors."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,8 @@ from universes.models import Universe
 from universes.views import sketch
 
 LINES = 6  # compared in the large drawing, as many as the palette tells apart
-SPANS = (("3mo", "3 months", 63), ("1y", "1 year", 252), ("5y", "5 years", 1260))  # in daily candles
+SPANS = (("3mo", "3 months", 92), ("1y", "1 year", 366), ("5y", "5 years", 1827))  # in days
+DAY = 86_400
 WIDTH, HEIGHT = 720, 260
 MOVERS = 4
 
@@ -120,15 +122,27 @@ def _liveliest(candidates: list[Universe], cards: dict[int, dict[str, Any]]) -> 
     )
 
 
-def _drawing(assets: list[Asset], points: int) -> dict[str, Any]:
-    """Lines of an SVG `WIDTH` by `HEIGHT`, on one time axis, with the grid and a row a line for the legend."""
+def _rebased(assets: list[Asset], days: int) -> dict[int, tuple[list[float], list[float]]]:
+    """By asset id, opens and closes of the `days` before the newest candle of them all, the first close made 100.
+
+    An asset whose candles ended before that, a sample beside live ones, has no part in the comparison.
+    """
     series = preferred(assets)
-    closes = last_closes([(pk, found.timeframe) for pk, found in series.items()], points)
-    known = {asset.pk: asset for asset in assets if len(closes.get(asset.pk, ((), ()))[1]) > 1}
+    closes = last_closes([(pk, found.timeframe) for pk, found in series.items()], days)
+    start = max((opens[-1] for opens, _ in closes.values()), default=0.0) - days * DAY
     rebased = {}
-    for pk in known:
-        opens, values = closes[pk]
-        rebased[pk] = (opens, [100 * value / values[0] for value in values] if values[0] else [100.0] * len(values))
+    for pk, (opens, values) in closes.items():
+        first = bisect_left(opens, start)
+        opens, values = opens[first:], values[first:]
+        if len(values) > 1 and values[0]:
+            rebased[pk] = (opens, [100 * value / values[0] for value in values])
+    return rebased
+
+
+def _drawing(assets: list[Asset], days: int) -> dict[str, Any]:
+    """Lines of an SVG `WIDTH` by `HEIGHT`, on one time axis, with the grid and a row a line for the legend."""
+    known = {asset.pk: asset for asset in assets}
+    rebased = _rebased(assets, days)
     ranked = sorted(rebased, key=lambda pk: rebased[pk][1][-1], reverse=True)
     kept = ranked if len(ranked) <= LINES else ranked[: LINES // 2] + ranked[-(LINES - LINES // 2) :]
     if not kept:

@@ -44,7 +44,7 @@ class SymbolsForm(forms.Form):
                 "autocapitalize": "characters",
                 "autocomplete": "off",
                 "spellcheck": "false",
-                "placeholder": "Add symbols: NVDA, MSFT, BTC-USDT",
+                "placeholder": "NVDA, MSFT, BTC-USDT",
             }
         ),
     )

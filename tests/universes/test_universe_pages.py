@@ -230,3 +230,15 @@ def test_home_is_worth_a_look_with_the_sample_alone(page):
     assert "sample, ends 1 Mar 2013" in text
     assert text.count('class="hue-') >= 4
     assert "bundled history" in text
+
+
+def test_what_ended_years_ago_is_not_compared_with_what_is_live(alice, page):
+    from datetime import UTC, datetime
+
+    stored("OLD", walk(300), last=datetime(2013, 3, 1, tzinfo=UTC))
+    stored("LIVE", [100] * 100 + [200] * 300 + [300])
+    made(alice, "OLD", "LIVE")
+    text = page.get("/?span=1y").text.split("compare-body")[1].split("</section>")[0]
+    assert "LIVE gained 50.0 %" in text or "LIVE gained 200.0 %" in text
+    assert "OLD" not in text
+    assert "LIVE gained 50.0 %" in page.get("/?span=3mo").text
