@@ -54,7 +54,7 @@ class Child:
         """What it says goes to its file, which is turned over at 10 MB and kept five times."""
         handler = RotatingFileHandler(self.log, maxBytes=10_000_000, backupCount=5, encoding="utf-8")
         assert process.stdout
-        with contextlib.closing(handler):
+        with contextlib.closing(handler), process.stdout:
             for line in process.stdout:
                 text = self._as_json(line.decode(errors="replace").rstrip("\n"))
                 handler.emit(logging.LogRecord(self.name, logging.INFO, "", 0, text, None, None))

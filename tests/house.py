@@ -19,7 +19,6 @@ _var.chmod(0o755)
 os.environ |= {
     "CHRONOS_VAR": str(_var),
     "CHRONOS_ENV_FILE": os.devnull,  # a developer's .env must not point the tests at real data
-    "PYTHONWARNINGS": "default",
     "LOG_LEVEL": "WARNING",
 }
 

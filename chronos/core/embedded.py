@@ -42,6 +42,9 @@ _START_SECONDS = 300  # crash recovery replays up to a checkpoint's worth of WAL
 
 Say = Callable[[str], None]
 
+# The servers outlive the call that started them; a handle that is let go would warn of a running child.
+_handles: list["subprocess.Popen[bytes]"] = []
+
 
 class EmbeddedError(Exception):
     """A server could not be started; the text says which, why and where its log is."""
@@ -270,7 +273,7 @@ class _Postgres:
         """A process of the server's user, out of our process group so that Ctrl-C reaches it last."""
         account = pwd.getpwnam(self.places.server_user) if self.places.server_user else None
         with self.log.open("ab") as log:
-            return subprocess.Popen(
+            server = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -282,6 +285,8 @@ class _Postgres:
                 group=account and account.pw_gid,
                 extra_groups=[] if account else None,
             )
+        _handles.append(server)
+        return server
 
     def _copy_binaries(self) -> None:
         """As root with an unreachable virtual environment: a copy its user can read, made whole or not at all."""
@@ -444,6 +449,7 @@ class _Valkey:
                 start_new_session=True,
                 cwd="/",
             )
+        _handles.append(server)
         assert server.stdin
         server.stdin.write(lines.encode())
         server.stdin.close()

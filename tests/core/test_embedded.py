@@ -3,11 +3,15 @@
 import json
 import os
 import pwd
+import secrets
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,16 +23,16 @@ from chronos.core import embedded
 from chronos.core.keys import Keys, load_or_create
 
 ROOT = Path(__file__).parents[2]
-KEYS = Keys("s" * 40, "p" * 40, "o" * 40, "v" * 40)
+KEYS = Keys(*(secrets.token_hex(20) for _ in range(4)))
 
 
 @pytest.fixture
-def var(tmp_path) -> Path:
+def var() -> Iterator[Path]:
     """A state directory with a space in its path, that others may enter."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    (tmp_path / "a b").mkdir()
-    return tmp_path / "a b" / "var"
+    with tempfile.TemporaryDirectory(prefix="chronos-embedded-") as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / "a b").mkdir()
+        yield Path(folder) / "a b" / "var"
 
 
 def services(var: Path, **options) -> embedded.Services:
@@ -171,6 +175,7 @@ def test_as_root_with_a_path_nobody_else_can_enter(var):
     with services(var) as running:
         connect(running).close()
         assert running.places.postgres.stat().st_uid == pwd.getpwnam(places.server_user or "").pw_uid
+    shutil.rmtree(places.postgres.parent)
     assert stat.S_IMODE(var.parent.stat().st_mode) == 0o700  # nobody's directories were opened up
 
 

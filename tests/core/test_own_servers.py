@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,10 +17,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("theirs")
-    for part in (folder, *folder.parents[:2]):
-        part.chmod(0o755)
+def theirs():
+    with tempfile.TemporaryDirectory(prefix="chronos-theirs-") as folder:
+        Path(folder).chmod(0o755)
+        yield from _running(Path(folder))
+
+
+def _running(folder: Path):
     keys = load_or_create(folder / "keys.json")
     with embedded.Services(embedded.plan(folder, keys), keys, durable=False) as running:
         with connect(running) as database:
