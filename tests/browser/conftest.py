@@ -85,11 +85,12 @@ def worker(**environment: str) -> Iterator[None]:
         stop(process)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
+    """Ends with its module: Playwright's loop runs in this thread, where no other test could run a stream of its own,
+    and where Django would refuse the tests' plain queries if it were not told otherwise."""
     from playwright.sync_api import sync_playwright
 
-    # Playwright's loop runs in this thread, where Django would refuse the tests' own plain queries.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     path = find_browser()
     assert path, "no browser; tests/run.sh leaves these tests out then"
@@ -97,6 +98,7 @@ def chromium() -> Iterator[object]:
         running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield running
         running.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @dataclass
