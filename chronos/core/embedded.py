@@ -77,7 +77,7 @@ def plan(var: Path, keys: Keys, postgres_user: str = "") -> Places:
 
     As a plain user everything lies in `var`. As root PostgreSQL runs as another user, who may not be able to enter
     `var` or the virtual environment (a checkout below /root): then data and binaries lie in /var/lib/chronos. What lies
-    outside `var` is named after its keys, so that it is found again when `var` has moved, and is not taken for another's.
+    outside `var` is named after its keys: it is found again when `var` has moved, and not taken for another's.
     """
     binaries = _wheel() / "bin"
     name = hashlib.sha256(f"place of {keys.owner_password}".encode()).hexdigest()[:12]
@@ -264,8 +264,8 @@ class _Postgres:
         except psycopg.OperationalError as error:
             if "password authentication failed" in str(error):
                 raise EmbeddedError(
-                    f"{self.places.var / 'keys.json'} does not fit the database in {self.places.postgres}: put back the one"
-                    " it was made with, or move the database away to begin anew."
+                    f"{self.places.var / 'keys.json'} does not fit the database in {self.places.postgres}:"
+                    " put back the one it was made with, or move the database away to begin anew."
                 ) from None
             return False
 

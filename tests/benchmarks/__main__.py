@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark in a process of its own, one after the other. Ratios in one run; no assertion on a clock."""
+"""`make bench`: each benchmark in a process of its own. Ratios within one run; no assertion on a clock."""
 
 import subprocess
 import sys

@@ -35,4 +35,5 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
     print(f"\n{title}")
     for row in (head, *rows):
-        print("  " + row[0].ljust(widths[0]) + "".join("  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)))
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        print("  " + "  ".join([row[0].ljust(widths[0]), *cells]))

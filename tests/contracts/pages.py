@@ -35,7 +35,7 @@ class Address:
 def addresses(scene: dict[str, Any]) -> Iterator[Address]:
     """All of them; `scene` gives `universe`, `job`, `symbol` and the admin's objects by model label."""
     for name, pattern in _named(get_resolver(), ""):
-        if name in PASSED_OVER or name.startswith("admin:") and name.split(":")[1] in ("app_list",):
+        if name in PASSED_OVER:
             continue
         wanted = set(pattern.pattern.converters) if pattern.pattern.converters else set()
         if name.startswith("admin:"):
@@ -50,7 +50,7 @@ def addresses(scene: dict[str, Any]) -> Iterator[Address]:
 
 
 def _of_the_admin(name: str, wanted: set[str], scene: dict[str, Any]) -> Iterator[Address]:
-    """An object's pages need an object of that model: `scene["universes_universe"]`; models without one are passed over."""
+    """An object's pages need one: `scene["universes_universe"]`; models without one there are passed over."""
     if "object_id" not in wanted:
         if not wanted:
             yield Address(name, reverse(name), False)

@@ -46,7 +46,7 @@ def client_of(user) -> Client:
 
 
 def attacked(user, field: Battlefield):
-    """Each address, and what it answers to GET and POST, plain and as HTMX asks, with forms that name another's rows."""
+    """Each address and its answers to GET and POST, plain and as HTMX asks, with forms that name another's rows."""
     client = client_of(user)
     for address in every(field):
         for answer in _tried(client, address):

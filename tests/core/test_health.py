@@ -87,7 +87,7 @@ def test_a_link_for_nobody_says_who_there_is():
     cast.alice()
     from django.core.management.base import CommandError
 
-    with pytest.raises(CommandError, match="'mallory'. There is: alice"):
+    with pytest.raises(CommandError, match=r"'mallory'\. There is: alice"):
         call_command("create_login_link", "mallory")
     with pytest.raises(CommandError, match="--hours"):
         call_command("create_login_link", "alice", hours=1000)

@@ -43,9 +43,10 @@ def connect(running: embedded.Services) -> psycopg.Connection:
 
 
 def manage(theirs: embedded.Services, tmp_path: Path, user: str, password: str, name: str, *words: str):
+    host = quote(str(theirs.places.sockets), safe="")
     environment = os.environ | {
         "CHRONOS_VAR": str(tmp_path),
-        "DATABASE_URL": f"postgres://{user}:{quote(password)}@/{name}?host={quote(str(theirs.places.sockets), safe='')}",
+        "DATABASE_URL": f"postgres://{user}:{quote(password)}@/{name}?host={host}",
         "REDIS_URL": theirs.places.valkey_url(theirs.keys, 4),
     }
     return subprocess.run(

@@ -86,8 +86,9 @@ def test_asking_twice_does_not_wait_for_the_stubborn(tmp_path):
 def test_no_orphan_is_left_when_the_supervisor_is_killed(tmp_path):
     code = (
         "import sys; from pathlib import Path; from chronos.supervisor import *;"
-        " s = Supervisor([Child('c', [sys.executable, '-c', 'import time; time.sleep(60)'], Path(sys.argv[1]) / 'c.log')],"
-        " Path(sys.argv[1]), print); s.start(); print(s.children[0].process.pid, flush=True); s.run(lambda: None)"
+        " sleep = [sys.executable, '-c', 'import time; time.sleep(60)']; folder = Path(sys.argv[1]);"
+        " s = Supervisor([Child('c', sleep, folder / 'c.log')], folder, print); s.start();"
+        " print(s.children[0].process.pid, flush=True); s.run(lambda: None)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
     assert parent.stdout

@@ -43,7 +43,8 @@ class Newcomer:
             account = pwd.getpwnam(user)
             self.identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
             home = folder.parent
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("CHRONOS_", "PYTHON", "LOG_", "VIRTUAL", "PYTEST"))}
+        ours = ("CHRONOS_", "PYTHON", "LOG_", "VIRTUAL", "PYTEST")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         self.environment = kept | {"HOME": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin"}
         subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
         if user:
@@ -105,7 +106,7 @@ def assert_nothing_is_left(folder: Path) -> None:
 
 def _command(entry: Path) -> bytes:
     try:
-        return (entry / "cmdline").read_bytes() + os.fsencode(os.readlink(entry / "cwd"))
+        return (entry / "cmdline").read_bytes() + os.fsencode((entry / "cwd").readlink())
     except OSError:
         return b""
 

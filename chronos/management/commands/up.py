@@ -16,11 +16,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from universes.scheduling import ensure_schedule
 
 from chronos.core import database, embedded, jobs
 from chronos.core.models import SignInLink, User
 from chronos.supervisor import Child, GivenUp, Supervisor
+from universes.scheduling import ensure_schedule
 
 READY_SECONDS = 60
 
@@ -109,9 +109,10 @@ class Command(BaseCommand):
         python = [sys.executable, "-m"]
         web = ["granian", "--interface", "asgi", "--host", environment.host, "--port", str(environment.port),
                "--log-config", str(logging), "--no-ws", "chronos.asgi:application"]  # fmt: skip
-        worker = ["celery", "--quiet", "-A", "chronos", "worker", "--loglevel", environment.log_level, "--without-gossip",
-                  "--without-mingle", "--hostname", f"chronos-{environment.port}@%h"]  # fmt: skip
-        beat = ["celery", "--quiet", "-A", "chronos", "beat", "--loglevel", environment.log_level, "--pidfile="]
+        celery = ["celery", "--quiet", "-A", "chronos"]
+        worker = [*celery, "worker", "--loglevel", environment.log_level, "--without-gossip", "--without-mingle",
+                  "--hostname", f"chronos-{environment.port}@%h"]  # fmt: skip
+        beat = [*celery, "beat", "--loglevel", environment.log_level, "--pidfile="]
         return [
             Child("web", python + web, logs / "web.log"),
             Child("worker", python + worker, logs / "worker.log"),
