@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.db import connection
+from django.db.models import Case, When
 from django.utils import timezone
 
 from chronos.core import figures
@@ -69,16 +70,11 @@ def quotes(assets: Sequence[Asset], points: int = POINTS, now: datetime | None =
 def preferred(assets: Iterable[Asset]) -> dict[int, Series]:
     """Each asset's series to quote from: the daily one if it has candles. Those without any candles are kept for their
     failure, if there is nothing better."""
-    best: dict[int, Series] = {}
-    for series in Series.objects.filter(asset__in=[asset.pk for asset in assets]):
-        known = best.get(series.asset_id)
-        if known is None or _rank(series) < _rank(known):
-            best[series.asset_id] = series
-    return best
-
-
-def _rank(series: Series) -> tuple[bool, int]:
-    return series.last_open is None, _PREFERENCE.index(series.timeframe)
+    rank = Case(*(When(timeframe=name, then=place) for place, name in enumerate(_PREFERENCE)))
+    best = Series.objects.filter(asset__in=[asset.pk for asset in assets])
+    empty = Case(When(last_open=None, then=1), default=0)
+    best = best.order_by("asset_id", empty, rank).distinct("asset_id")
+    return {series.asset_id: series for series in best}
 
 
 def last_closes(wanted: Sequence[tuple[int, str]], points: int) -> dict[int, tuple[list[float], list[float]]]:

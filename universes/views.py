@@ -186,7 +186,7 @@ def _members(request: Signed, found: Universe, at: datetime | None) -> dict[str,
         "rows": rows,
         "total": figures.counted(total, "asset"),
         "empty": total == 0,
-        "without": sum(row["quote"].last is None for row in rows),
+        "without": sum(row["silent"] for row in rows),
         "columns": {name: _column(request, name, key, backwards) for name in SORTS},
         "sort": sort,
         "page": number,
@@ -213,9 +213,20 @@ def _column(request: HttpRequest, name: str, key: str, backwards: bool) -> dict[
 
 
 def _row(stay: Membership, quote: Quote) -> dict[str, Any]:
-    asset = stay.asset
+    asset, fresh = stay.asset, quote.freshness
     return {
-        "quote": quote,
+        "of": quote.of,
+        "price": quote.price,
+        "percent": quote.percent,
+        "direction": quote.direction,
+        "spark": quote.spark,
+        "trend": quote.trend,
+        "level": fresh.level,
+        "detail": fresh.detail,
+        "age": fresh.word,
+        "source": quote.source,
+        "sample": quote.sample,
+        "silent": quote.last is None,
         "symbol": asset.symbol,
         "name": asset.name,
         "url": asset.get_absolute_url(),
