@@ -87,7 +87,7 @@ def _outcome(found: list[Refreshed]) -> Outcome:
     if not lacking:
         return Outcome(f"{_assets(len(asked))} up to date: {_news(asked)}.", "done", result)
     result["missing"] = [missing(one) for one in lacking]
-    names = ", ".join(one.asset.symbol for one in lacking[:5]) + (" …" if len(lacking) > 5 else "")
+    names = ", ".join(one.asset.symbol for one in lacking[:5]) + (" and others" if len(lacking) > 5 else "")
     if all(one.status == "failed" for one in asked):
         return Outcome(f"Nothing came for {names}. {_reason(lacking)}", "failed", result)
     summary = f"{len(lacking)} of {_assets(len(asked))} lack candles ({names}); {_news(asked)}. {_reason(lacking)}"

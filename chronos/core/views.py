@@ -36,7 +36,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     return {
         "theme": theme if theme in THEMES else "system",
         "rail": "narrow" if request.COOKIES.get("chronos_rail") == "narrow" else "wide",
-        "room": (request.resolver_match.route if request.resolver_match else "").split("/")[0] or "home",
+        "room": request.resolver_match.route.split("/")[0] or "home" if request.resolver_match else "",
         "unfinished_jobs": SimpleLazyObject(lambda: Job.objects.of(request.user).unfinished().count())  # type: ignore[arg-type]
         if request.user.is_authenticated
         else 0,
