@@ -2,6 +2,7 @@
 """Chronos at the command line: `python manage.py help` lists the verbs."""
 
 import os
+import signal
 import sys
 
 # These need no database, or see to it themselves.
@@ -21,6 +22,8 @@ def main() -> None:
     django.setup()
     from chronos.core import database, embedded
 
+    for number in (signal.SIGTERM, signal.SIGHUP):  # leave as by Ctrl-C: whoever is the last stops the services
+        signal.signal(number, signal.default_int_handler)
     try:
         with embedded.services() as services:  # for the length of the command, or as long as `up` runs
             if services.started_postgres:

@@ -1,10 +1,13 @@
 """What Chronos reads from its environment, typed. `.env.example` documents every name."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -49,7 +52,13 @@ class Environment(BaseSettings):
     @field_validator("chronos_var")
     @classmethod
     def _from_the_project(cls, value: Path) -> Path:
-        return (BASE_DIR / value.expanduser()).resolve()
+        """Relative to the project; made here, because the keys in it are the first thing that is needed."""
+        var = (BASE_DIR / value.expanduser()).resolve()
+        try:
+            var.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{var} can't be made a directory ({error.strerror})") from None
+        return var
 
     @field_validator("secret_key")
     @classmethod
@@ -63,6 +72,15 @@ class Environment(BaseSettings):
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
         if value and urlsplit(value.get_secret_value()).scheme not in ("postgres", "postgresql"):
             raise ValueError("must look like postgresql://user:password@host:5432/name")
+        if value:
+            try:
+                parts = conninfo_to_dict(value.get_secret_value())
+            except psycopg.Error:  # its words would repeat the password
+                raise ValueError("can't be read; a password with special characters must be percent-encoded") from None
+            if not parts.get("dbname"):
+                raise ValueError("must end with the database's name: postgresql://user:password@host:5432/name")
+            if not str(parts.get("port", "5432")).isdigit():
+                raise ValueError("must have a number as its port")
         return value
 
     @field_validator("redis_url")
@@ -70,6 +88,14 @@ class Environment(BaseSettings):
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
         if value and urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
             raise ValueError("must look like redis://:password@host:6379/0 (or rediss://, unix://)")
+        if value:
+            parts = urlsplit(value.get_secret_value())
+            if parts.scheme != "unix" and (not re.fullmatch(r"/?\d{0,3}", parts.path) or "db=" in parts.query):
+                raise ValueError("must name its database by number at the end: redis://host:6379/0")
+            try:
+                _ = parts.port
+            except ValueError:
+                raise ValueError("must have a number as its port") from None
         return value
 
     @field_validator("public_url")

@@ -78,7 +78,13 @@ class Child:
     def signal(self, number: int) -> None:
         if self.process and self.alive:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number) if number == signal.SIGKILL else self.process.send_signal(number)
+                self.process.send_signal(number)
+
+    def clear_away(self) -> None:
+        """Kill what is left of its group: a leader that was killed leaves workers, which would keep the port."""
+        if self.process:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def _message(line: str) -> str:
@@ -114,8 +120,12 @@ class Supervisor:
         """Also a signal handler. Asked twice, it does not wait for anybody."""
         if self._stopping.is_set():
             for child in self.children:
-                child.signal(signal.SIGKILL)
+                child.clear_away()
         self._stopping.set()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
 
     def run(self, meanwhile: Callable[[], None], every: float = 5.0) -> None:
         """Watch until asked to stop; `meanwhile` is called every few seconds. Raises `GivenUp`."""
@@ -132,6 +142,7 @@ class Supervisor:
         if child.alive or now < child.not_before:
             return
         if not child.not_before:
+            child.clear_away()
             child.deaths = 1 if now - child.started > SETTLED_SECONDS else child.deaths + 1
             status = child.process.returncode if child.process else "?"
             if child.deaths >= DEATHS:
@@ -151,3 +162,5 @@ class Supervisor:
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline and any(child.alive for child in self.children):
                 time.sleep(0.05)
+        for child in self.children:
+            child.clear_away()

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from chronos.core import activity, figures
 from chronos.core.hypermedia import Asked, Signed, page, wants_part
+from chronos.core.streams import streamed
 from marketdata import charts, freshness, sources
 from marketdata.jobs import refresh_asset
 from marketdata.models import Asset, AssetClass, Candle, ProviderState, QuarantinedCandle, Series, Timeframe, canonical
@@ -31,7 +32,8 @@ PLACES = {timeframe.value: place for place, timeframe in enumerate(Timeframe)}
 
 def frame(request: HttpRequest) -> dict[str, Any]:
     """A context processor: the providers that do not answer, for the banner of every page."""
-    return {"provider_faults": SimpleLazyObject(_faults) if request.user.is_authenticated else ()}
+    user = getattr(request, "user", None)  # a request refused early (a wrong host) has none
+    return {"provider_faults": SimpleLazyObject(_faults) if user and user.is_authenticated else ()}
 
 
 def _faults() -> list[dict[str, str]]:
@@ -234,9 +236,7 @@ def candles_csv(request: Asked, symbol: str) -> HttpResponse | StreamingHttpResp
     if chosen["series"] is None:
         raise Http404(f"{found.symbol} has no candles yet.")
     since, until = charts.limits(chosen["series"], chosen["range"])
-    response = StreamingHttpResponse(
-        _csv(found, chosen["timeframe"], since, until), content_type="text/csv; charset=utf-8"
-    )
+    response = streamed(_csv(found, chosen["timeframe"], since, until), "text/csv; charset=utf-8")
     name = f"{found.symbol.replace('^', '')}_{chosen['timeframe']}_{since:%Y%m%d}_{until:%Y%m%d}.csv"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
@@ -255,7 +255,7 @@ def _csv_rows(found: Asset, timeframe: str, after: datetime, until: datetime) ->
     rows = Candle.objects.filter(asset=found, timeframe=timeframe, open_time__gt=after, open_time__lte=until)
     columns = ("open_time", "open", "high", "low", "close", "adj_close", "volume", "source")
     found_rows = list(rows.order_by("open_time").values_list(*columns)[:CSV_ROWS])
-    connection.close()
+    connection.close()  # nobody waits for the reader with a connection in hand
     head = f"{found.symbol},{timeframe}"
     text = "".join(
         f"{head},{at:%Y-%m-%dT%H:%M:%SZ},{','.join(exact(value) for value in numbers)},{source}\r\n"

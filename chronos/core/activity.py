@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from chronos.core import figures, jobs
 from chronos.core.hypermedia import Asked, Signed, page, wants_part
 from chronos.core.models import Job, JobLine
+from chronos.core.streams import streamed
 
 A_PAGE = 25
 LINES = 500
@@ -176,10 +177,7 @@ async def stream(request: Asked) -> StreamingHttpResponse:
     the request's own transaction is over, so it must not ask for anything that has a tenant.
     """
     person = await request.auser()
-    response = StreamingHttpResponse(_events(person.pk), content_type="text/event-stream")
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Accel-Buffering"] = "no"
-    return response
+    return streamed(_events(person.pk), "text/event-stream")
 
 
 async def _events(person: int | None) -> AsyncIterator[bytes]:

@@ -83,7 +83,8 @@ def ready(request: HttpRequest) -> JsonResponse:
     """200 if everything a person needs is there, else 503; each check by name. Details are for the signed-in only."""
     found = checks()
     everything = all(check.ok for check in found)
-    told = [asdict(c) if request.user.is_authenticated else {"name": c.name, "ok": c.ok} for c in found]
+    signed_in = found[0].ok and request.user.is_authenticated  # who asks is in the database too
+    told = [asdict(check) if signed_in else {"name": check.name, "ok": check.ok} for check in found]
     return JsonResponse(
         {"status": "ok" if everything else "failing", "checks": told}, status=200 if everything else 503
     )

@@ -36,7 +36,7 @@ from django.utils import timezone
 from pydantic import BaseModel, ValidationError
 
 from chronos.core import logs, tenancy
-from chronos.core.models import Job, JobLine, User
+from chronos.core.models import Job, JobLine, User, digest
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", bound=BaseModel)
@@ -46,7 +46,7 @@ LEASE = timedelta(seconds=settings.JOB_LEASE_SECONDS)
 HEARTBEAT_SECONDS = settings.JOB_LEASE_SECONDS / 10
 WAKE_AGAIN = timedelta(seconds=settings.JOB_WAKE_AGAIN_SECONDS)  # a queued job that nobody took is announced again
 ATTEMPTS = 5  # a job that kills its worker this often is the cause, not the victim
-CHANNEL = "chronos:jobs"
+CHANNEL = f"chronos:jobs:{digest(settings.SECRET_KEY)[:12]}"  # publishing ignores database numbers: say whose
 
 
 class UnknownKind(Exception):
@@ -142,10 +142,11 @@ def start(
             wanted.save(force_insert=True)
     except IntegrityError:
         running = Job.objects.unfinished().filter(owner=owner, kind=kind, key=key).first()
-        if running is None:  # it finished in between: the way is free now
-            wanted.save(force_insert=True)
-        else:
+        if running and not running.cancelling:
             return running
+        if running:  # on its way out: it makes room for the new one
+            Job.objects.filter(pk=running.pk).update(key="")
+        wanted.save(force_insert=True)
     transaction.on_commit(lambda: wake(wanted))
     return wanted
 
@@ -153,7 +154,8 @@ def start(
 def wake(waiting: Job) -> None:
     """Tell a worker. If the broker is down the sweeper will tell it later: the row is what counts."""
     try:
-        run_job.delay(waiting.pk)
+        # A message that nobody has taken by then is no loss: the sweeper sends another, and they must not pile up.
+        run_job.apply_async((waiting.pk,), expires=WAKE_AGAIN.total_seconds() * 3)
     except Exception:
         log.warning("the broker did not take the wake-up of a job", exc_info=True, extra={"job_id": waiting.pk})
     announce(waiting.pk, waiting.owner_id)
@@ -249,7 +251,9 @@ class Run:
         self.check()
         self._outside_transactions()
         with self.acting():
-            JobLine.objects.create(job_id=self.job.pk, owner_id=self.job.owner_id, level=level, text=logs.redact(text))
+            JobLine.objects.create(
+                job_id=self.job.pk, owner_id=self.job.owner_id, level=level, text=_storable(logs.redact(text))
+            )
         announce(self.job.pk, self.job.owner_id)
 
     def sleep(self, seconds: float) -> None:
@@ -274,8 +278,8 @@ class Run:
                 self.check()
                 return future.result(timeout=0.25)
             except TimeoutError:
-                if future.done():  # the call's own TimeoutError
-                    raise
+                if future.done():  # it has just ended, or the timeout is the call's own
+                    return future.result()
             except Stopped:
                 self._pool.shutdown(wait=False)
                 self._pool = None
@@ -305,7 +309,8 @@ def run_job(job_id: int) -> None:
     2. A thread renews the lease and looks for a request to stop.
     3. The function runs. It may commit as it goes; it will be called again if this process dies.
     4. One conditional UPDATE writes the end, if the lease is still ours.
-    A lost database is not an end: the lease is given back and a later attempt resumes.
+    A database that goes away is not an end: the lease is given back and a later attempt resumes. Other faults of the
+    database (a full disk, a deadlock) are resumed as well, but each counts as an attempt and is told.
     """
     claimed = _claim(job_id)
     if claimed is None:
@@ -319,9 +324,9 @@ def run_job(job_id: int) -> None:
             _finish(run, *outcome)
     except LeaseLost:
         log.warning("another worker has this job now")
-    except (OperationalError, InterfaceError):
-        log.warning("the database went away in mid-job; it will be resumed", exc_info=True)
-        _give_back(run)
+    except (OperationalError, InterfaceError) as error:
+        log.warning("the database failed in mid-job; it will be resumed", exc_info=True)
+        _give_back(run, error)
     finally:
         logs.context.reset(token)
         connection.close()
@@ -373,28 +378,44 @@ def _finish(run: Run, state: str, summary: str, result: dict[str, Any]) -> None:
     with run.acting():
         ours = Job.objects.filter(pk=run.job.pk, lease=run.lease, state=Job.State.RUNNING).update(
             state=state,
-            summary=summary[:500],
-            result=result,
+            summary=_storable(summary)[:500],
+            result=orjson.loads(_storable(orjson.dumps(result).decode())),
             finished_at=timezone.now(),
             lease=None,
             lease_until=None,
         )
         if not ours:
             raise LeaseLost
-        JobLine.objects.create(job_id=run.job.pk, owner_id=run.job.owner_id, level=level, text=summary)
+        JobLine.objects.create(job_id=run.job.pk, owner_id=run.job.owner_id, level=level, text=_storable(summary))
     announce(run.job.pk, run.job.owner_id)
     log.info("job finished", extra={"state": state, "summary": summary, "attempt": run.job.attempt})
 
 
-def _give_back(run: Run) -> None:
+def _storable(text: str) -> str:
+    """Without NUL, which PostgreSQL does not store, as such or as JSON's escape."""
+    return text.replace("\0", "").replace("\\u0000", "")
+
+
+def _went_away(error: Exception) -> bool:
+    """Whether the connection was lost (no SQLSTATE, class 08, or a shutdown), rather than a statement refused."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    return isinstance(error, InterfaceError) or state is None or state.startswith("08") or state.startswith("57P")
+
+
+def _give_back(run: Run, error: Exception) -> None:
     """Let the lease expire now instead of in half a minute; if the database is still away, it expires by itself."""
     connection.close()
+    away = _went_away(error)
+    reason = logs.redact(str(error)).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     for _ in range(20):
         try:
             with tenancy.as_system("give a job back"):
-                Job.objects.filter(pk=run.job.pk, lease=run.lease).update(
-                    lease_until=timezone.now(), attempt=F("attempt") - 1
-                )
+                ours = Job.objects.filter(pk=run.job.pk, lease=run.lease)
+                if ours.update(lease_until=timezone.now(), attempt=F("attempt") - int(away)) and not away:
+                    text = f"The database refused ({reason}); resuming."
+                    JobLine.objects.create(
+                        job_id=run.job.pk, owner_id=run.job.owner_id, level=JobLine.Level.WARNING, text=text
+                    )
             return
         except (OperationalError, InterfaceError):
             connection.close()
@@ -462,7 +483,10 @@ def reclaim() -> int:
     with tenancy.as_system("reclaim jobs of dead workers"):
         held = Job.objects.filter(state=Job.State.RUNNING, worker__startswith=f"{socket.gethostname()}:")
         dead = [job.pk for job in held if not _is_alive(int(job.worker.rpartition(":")[2]))]
-        return Job.objects.filter(pk__in=dead).update(lease_until=timezone.now())
+        # A stop of ours is not the job's fault, so it does not count as an attempt.
+        return Job.objects.filter(pk__in=dead, attempt__gt=0).update(
+            lease_until=timezone.now(), attempt=F("attempt") - 1
+        )
 
 
 def _is_alive(pid: int) -> bool:
@@ -480,13 +504,3 @@ def start_scheduled(kind: str, subject: str, params: dict[str, Any] | None = Non
     """What a schedule in the database calls: start the house's own job, unless one is still running."""
     with tenancy.as_system(f"schedule {kind}"):
         start(kind, params or {}, owner=None, subject=subject, key="schedule")
-
-
-def run_here(kind: str, params: dict[str, Any], *, owner: User | None, subject: str) -> Job:
-    """Run a job in this process, as a command does; returns the finished row."""
-    scope = tenancy.acting_as(owner) if owner else tenancy.as_system(f"command {kind}")
-    with scope:
-        waiting = start(kind, params, owner=owner, subject=subject)
-    run_job(waiting.pk)
-    with tenancy.acting_as(owner) if owner else tenancy.as_system(f"command {kind}"):
-        return Job.objects.get(pk=waiting.pk)

@@ -33,7 +33,14 @@ def test_nothing_needs_to_be_set():
         ("PORT", "70000", "less than or equal to 65535"),
         ("FETCH_INTERVAL_MINUTES", "0", "greater than or equal to 1"),
         ("DATABASE_URL", "mysql://x", "postgresql://user"),
+        ("DATABASE_URL", "postgresql://a:hunter2@h:5432", "the database's name"),
+        ("DATABASE_URL", "postgresql://a:hunter2@h:54x/name", "number as its port"),
+        ("DATABASE_URL", "postgresql://a:hunter2@h/name?foo=1", "percent-encoded"),
         ("REDIS_URL", "http://x", "redis://"),
+        ("REDIS_URL", "redis://:hunter2@h/abc", "by number"),
+        ("REDIS_URL", "redis://:hunter2@h:6379?db=3", "by number"),
+        ("REDIS_URL", "redis://:hunter2@h:6x/0", "number as its port"),
+        ("CHRONOS_VAR", "/proc/x", "can't be made a directory"),
         ("SECRET_KEY", "short", "at least 32 characters"),
         ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO'"),
         ("PUBLIC_URL", "chronos.example.org", "https://chronos.example.org"),
@@ -49,6 +56,7 @@ def test_a_wrong_value_is_one_line_that_names_it(monkeypatch, name, value, says)
     assert line.startswith(f"{name}: ")
     assert says in line
     assert ".env.example" in line
+    assert "hunter2" not in line
 
 
 def test_secrets_are_not_repeated_in_the_complaint(monkeypatch):

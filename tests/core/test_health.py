@@ -91,3 +91,14 @@ def test_a_link_for_nobody_says_who_there_is():
         call_command("create_login_link", "mallory")
     with pytest.raises(CommandError, match="--hours"):
         call_command("create_login_link", "alice", hours=1000)
+
+
+def test_a_wrong_host_is_refused_in_words(client):
+    for host in ("evil.example", "", "a" * 300):
+        assert client.get("/", headers={"Host": host}).status_code == 400
+
+
+def test_live_needs_no_database_even_with_a_session(client, django_assert_num_queries):
+    client.force_login(cast.alice())
+    with django_assert_num_queries(0):
+        assert client.get("/health/live").status_code == 200

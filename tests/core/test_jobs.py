@@ -220,3 +220,41 @@ def test_a_start_frees_the_jobs_of_workers_that_are_gone():
     assert jobs.reclaim() == 1
     jobs.run_job(job.pk)
     assert seen(job).state == "done"
+
+
+def test_refresh_while_the_last_one_is_stopping_is_not_lost():
+    alice = cast.alice()
+    first = started(alice, key="a")
+    jobs._claim(first.pk)
+    with tenancy.acting_as(alice):
+        assert jobs.cancel(first)
+    second = started(alice, key="a")
+    assert second.pk != first.pk
+    assert started(alice, key="a").pk == second.pk
+
+
+def test_a_database_that_refuses_is_told_and_in_the_end_given_up():
+    """A full disk is no lost connection: resuming it for ever would hide it for ever."""
+    from django.db import OperationalError
+    from psycopg.errors import DiskFull
+
+    @jobs.job("overflow", Count)
+    def overflow(params: Count, run: jobs.Run) -> jobs.Outcome:
+        raise OperationalError("could not extend file: No space left on device") from DiskFull()
+
+    job = started(cast.alice(), "overflow")
+    for _ in range(jobs.ATTEMPTS + 1):
+        jobs.run_job(job.pk)
+    assert seen(job).state == "failed"
+    assert "No space left" in " ".join(lines(job))
+
+
+def test_texts_that_the_database_can_not_hold_do_not_keep_a_job_from_ending():
+    @jobs.job("nul", Count)
+    def nul(params: Count, run: jobs.Run) -> jobs.Outcome:
+        run.say("a \0 line")
+        return jobs.Outcome("bad \0 text", result={"name": "x\0y"})
+
+    job = started(cast.alice(), "nul")
+    jobs.run_job(job.pk)
+    assert (seen(job).state, seen(job).summary, seen(job).result) == ("done", "bad  text", {"name": "xy"})

@@ -1,6 +1,6 @@
 """Several processes as one, with real processes."""
 
-import os
+import json
 import signal
 import subprocess
 import sys
@@ -96,10 +96,32 @@ def test_no_orphan_is_left_when_the_supervisor_is_killed(tmp_path):
     parent.send_signal(signal.SIGKILL)
     parent.wait()
 
-    def gone() -> bool:
-        try:
-            return Path(f"/proc/{orphan}/stat").read_text().split(")")[1].split()[0] == "Z" or os.kill(orphan, 0)
-        except (FileNotFoundError, ProcessLookupError):
-            return True
+    until(lambda: is_gone(orphan))
 
-    until(gone)
+
+def test_workers_of_a_killed_leader_go_with_it(tmp_path):
+    """granian's main process dies, its worker would keep the port beside the new one."""
+    code = (
+        "import subprocess, sys, time;"
+        " worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        " print(worker.pid, flush=True); time.sleep(60)"
+    )
+    supervisor, said = supervised(tmp_path, [sys.executable, "-c", code])
+    thread = run_in_background(supervisor)
+    log = tmp_path / "child0.log"
+    until(lambda: log.exists() and '"message": "' in log.read_text())
+    worker = int(json.loads(log.read_text().splitlines()[0])["message"])
+    leader = supervisor.children[0].process
+    leader.kill()
+    until(lambda: said != [])
+    until(lambda: is_gone(worker))
+    supervisor.ask_to_stop()
+    thread.join(5)
+    supervisor.stop()
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True

@@ -33,6 +33,8 @@ class Command(BaseCommand):
         parser.add_argument("--prepare", action="store_true", help="only bring the database to this version, then end")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP):  # until the supervisor listens: leave as by Ctrl-C
+            signal.signal(number, signal.default_int_handler)
         try:
             with self._only_one(), embedded.services(self.say) as services:
                 self._prepare()
@@ -40,6 +42,8 @@ class Command(BaseCommand):
                     self._serve(services)
         except (embedded.EmbeddedError, database.DatabaseError, GivenUp) as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("Stopped before it was ready; the next start goes on from here.") from None
 
     def say(self, text: str) -> None:
         self.stdout.write(text)
@@ -108,7 +112,8 @@ class Command(BaseCommand):
         environment = settings.ENVIRONMENT
         python = [sys.executable, "-m"]
         web = ["granian", "--interface", "asgi", "--host", environment.host, "--port", str(environment.port),
-               "--log-config", str(logging), "--no-ws", "chronos.asgi:application"]  # fmt: skip
+               "--log-config", str(logging), "--no-ws", "--workers-kill-timeout", "8",
+               "chronos.asgi:application"]  # fmt: skip
         celery = ["celery", "--quiet", "-A", "chronos"]
         worker = [*celery, "worker", "--loglevel", environment.log_level, "--without-gossip", "--without-mingle",
                   "--hostname", f"chronos-{environment.port}@%h"]  # fmt: skip
@@ -123,6 +128,8 @@ class Command(BaseCommand):
         """Wait for the web server, then print the way in."""
         deadline = time.monotonic() + READY_SECONDS
         while not self._answers(supervisor.children[0]):
+            if supervisor.stopping:
+                return
             if time.monotonic() > deadline or not supervisor.children[0].alive:
                 raise GivenUp(f"The web server does not answer. {supervisor.children[0].last_words()}")
             time.sleep(0.1)
