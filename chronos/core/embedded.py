@@ -314,7 +314,7 @@ class _Postgres:
         password.write_text(self.keys.postgres_password)
         for path in (workshop, password):
             os.chown(path, self._uid(), -1)
-        status = self._run(
+        making = self._run(
             str(self.places.binaries / "initdb"),
             f"--pgdata={workshop / 'data'}",
             "--username=postgres",
@@ -325,11 +325,16 @@ class _Postgres:
             "--builtin-locale=C.UTF-8",
             "--locale=C",
             *([] if self.services.durable else ["--no-sync"]),
-        ).wait()
+        )
+        try:
+            if making.wait() != 0:
+                raise EmbeddedError(f"PostgreSQL's initdb failed. The end of {self.log}:\n{_tail(self.log)}")
+        except BaseException:  # a Ctrl-C too: nothing half-made is left
+            making.kill()
+            making.wait()
+            shutil.rmtree(workshop, ignore_errors=True)
+            raise
         password.unlink()
-        if status != 0:
-            shutil.rmtree(workshop)
-            raise EmbeddedError(f"PostgreSQL's initdb failed ({status}). The end of {self.log}:\n{_tail(self.log)}")
         (workshop / "data").rename(self.places.postgres)
         workshop.rmdir()
 
