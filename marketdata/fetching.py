@@ -3,6 +3,7 @@
 Nothing here holds a transaction while it waits. Sources are asked in the order of `marketdata.providers`.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -184,7 +185,7 @@ class _Fetch:
         pieces = []
         while since < until:
             end = min(since + step, until)
-            question = partial(self.source.fetch, spelling, self.timeframe, since, end)
+            question = partial(_asked, self.source, spelling, self.timeframe, since, end)
             with suppress(NoData):
                 piece = answer(self.source, self.asset.symbol, question, self.wait, self._warn)
                 if limit is None:
@@ -274,6 +275,23 @@ def _state(source: Provider, **marks: Any) -> None:
         ProviderState.objects.filter(pk=source.name).update(**marks)
 
 
+def _asked(source: Provider, spelling: str, timeframe: Timeframe, since: datetime, until: datetime) -> Fetched:
+    """`source.fetch`, whose words of failure can be stored and shown whatever the provider put in them."""
+    try:
+        return source.fetch(spelling, timeframe, since, until)
+    except ProviderError as error:
+        error.args = tuple(_plain(part) for part in error.args)
+        raise
+
+
+def _plain(said: Any) -> Any:
+    """What a provider said without control characters and half surrogates, which the database or a page can't hold."""
+    return _unprintable.sub("", re.sub(r"[\t\n\v\f\r]+", " ", said)).strip() if isinstance(said, str) else said
+
+
+_unprintable = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 # --- The asset and its series ------------------------------------------------------------------------------------
 
 
@@ -316,9 +334,10 @@ def _spelling(asset: Asset, source: Provider) -> str:
 
 def _learn(asset: Asset, facts: Facts) -> None:
     """Store an asset that a provider has just confirmed, or fill in what was not known of it; the rest stays."""
-    told = {name: getattr(facts, name) for name in _FACTS if getattr(facts, name) and not getattr(asset, name)}
+    said = {name: _plain(getattr(facts, name)) for name in _FACTS}
+    told = {name: value for name, value in said.items() if value and not getattr(asset, name)}
     told["validated_at"] = timezone.now()
-    told["metadata"] = {**facts.metadata, **asset.metadata}
+    told["metadata"] = {_plain(key): _plain(value) for key, value in facts.metadata.items()} | asset.metadata
     if facts.asset_class and asset.validated_at is None:
         told["asset_class"] = facts.asset_class
     for name, value in told.items():

@@ -1,7 +1,9 @@
 """The long work of this floor: bringing whole universes up to date."""
 
+import logging
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from pydantic import BaseModel
 
@@ -13,6 +15,8 @@ from marketdata.fetching import refresh as refresh_series
 from marketdata.jobs import missing, row, sentence
 from marketdata.models import Asset, Timeframe
 from universes.models import Membership, Universe
+
+log = logging.getLogger(__name__)
 
 
 class RefreshUniverse(BaseModel):
@@ -68,11 +72,23 @@ def _refresh_each(members: list[Asset], timeframe: Timeframe, run: Run) -> Outco
     found: list[Refreshed] = []
     for number, asset in enumerate(members):
         run.step(number, len(members), f"{number + 1} of {len(members)} · {asset.symbol}")
-        one = refresh_series(asset, timeframe, run)
+        one = _refresh_one(asset, timeframe, run)
         run.say(sentence(one), _LEVELS[one.status])
         found.append(one)
     run.step(len(members), len(members), f"{len(members)} of {len(members)}")
     return _outcome(found)
+
+
+def _refresh_one(asset: Asset, timeframe: Timeframe, run: Run) -> Refreshed:
+    """What nobody foresaw is this asset's failure only; a lost database is the runner's, who has the job resumed."""
+    try:
+        return refresh_series(asset, timeframe, run)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        log.exception("the refresh of an asset failed", extra={"symbol": asset.symbol})
+        text = f"An unexpected fault ({type(error).__name__}) stopped its refresh. The worker's log has the details."
+        return Refreshed(asset, timeframe, status="failed", error=text)
 
 
 _LEVELS = {"done": JobLine.Level.INFO, "partial": JobLine.Level.WARNING, "failed": JobLine.Level.ERROR}

@@ -158,8 +158,8 @@ def _assets(wanted: dict[str, str], report: Added) -> list[Asset]:
     unknown = [symbol for symbol in wanted if symbol not in known]
     known |= _by_spelling(unknown)
     new = [symbol for symbol in unknown if symbol not in known]
-    Asset.objects.bulk_create(
-        [Asset(symbol=symbol, asset_class=likely_class(symbol)) for symbol in new], ignore_conflicts=True
+    Asset.objects.bulk_create(  # in one order for everybody: two who add the same would else wait for each other
+        [Asset(symbol=symbol, asset_class=likely_class(symbol)) for symbol in sorted(new)], ignore_conflicts=True
     )
     known |= {asset.symbol: asset for asset in Asset.objects.filter(symbol__in=new)}
     report.created = new

@@ -1,12 +1,13 @@
-"""Headers that hold for every page, and the one file that is served out of another package."""
+"""What holds for every page: its headers and the text it takes; and the one file served out of another package."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.conf import settings
 from django.contrib.staticfiles.finders import BaseFinder
+from django.core.exceptions import BadRequest
 from django.core.files.storage import FileSystemStorage, Storage
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict, UnreadablePostError
 from django.http.response import HttpResponseBase
 
 POLICY = "; ".join(
@@ -36,6 +37,38 @@ class ContentSecurityPolicy:
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
         return response
+
+
+class PlainText:
+    """Refuses text with a NUL character, which PostgreSQL can't store or even be asked for, before a view sees it.
+
+    The refusal is made when everything outside the view is in place, so that it is a page like the others.
+    """
+
+    FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_: Any) -> None:
+        """Raises `BadRequest`. Files that are sent along are not looked into."""
+        if "\0" in request.path or _has_nul(request.GET) or self._form_has_nul(request):
+            raise BadRequest("It contains a NUL character, which no text here can have. Take it out and try again.")
+
+    def _form_has_nul(self, request: HttpRequest) -> bool:
+        if request.method in ("GET", "HEAD") or request.content_type not in self.FORMS:
+            return False
+        try:
+            return _has_nul(request.POST)
+        except UnreadablePostError:  # whoever sent it is gone
+            return False
+
+
+def _has_nul(fields: QueryDict) -> bool:
+    return any("\0" in text for name, values in fields.lists() for text in (name, *values))
 
 
 class PlotlyFinder(BaseFinder):

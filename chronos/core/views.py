@@ -11,7 +11,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
@@ -52,7 +52,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 def sign_in(request: Asked) -> HttpResponse:
     """The page before all others. There is no default password: a link from the command line, or one's own."""
     if request.user.is_authenticated:
-        return redirect(_next(request))
+        return HttpResponseRedirect(_next(request))
     if request.method != "POST":
         return _sign_in_page(request, SignInForm(request))
     if _too_often_wrong(request):
@@ -61,7 +61,7 @@ def sign_in(request: Asked) -> HttpResponse:
     form = SignInForm(request, data=request.POST)
     if form.is_valid():
         login(request, form.get_user())
-        return redirect(_next(request))
+        return HttpResponseRedirect(_next(request))
     _note_wrong(request)
     return _sign_in_page(request, form, status=422)
 
@@ -82,9 +82,10 @@ def sign_in_for_the_admin(request: Asked) -> HttpResponse:
 
 
 def _next(request: Asked) -> str:
+    """The path that was wanted, if it is one of this house; else home's."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return wanted if ours else "home"
+    return wanted if ours and wanted.startswith("/") else reverse("home")
 
 
 def _attempts_key(request: HttpRequest) -> str:

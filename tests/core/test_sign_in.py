@@ -56,6 +56,13 @@ def test_it_leads_nowhere_else(nobody, alice, away):
     assert answer.headers["Location"] == "/"
 
 
+@pytest.mark.parametrize("word", ["foo", "home", "core:account", "sign-out/", "."])
+def test_what_is_no_path_leads_home(nobody, alice, word):
+    nobody.force_login(alice)
+    assert nobody.get("/sign-in/", {"next": word}).headers["Location"] == "/"
+    assert nobody.get("/sign-in/", {"next": "/account/?a=b"}).headers["Location"] == "/account/?a=b"
+
+
 def test_a_wrong_password_keeps_the_name(nobody, alice):
     answer = nobody.post("/sign-in/", {"username": "alice", "password": "wrong"})
     assert answer.status_code == 422

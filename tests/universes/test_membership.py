@@ -1,9 +1,12 @@
 """Universes and their members, by the verbs that every door uses."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.utils import timezone
 
 from chronos.core import tenancy
@@ -68,6 +71,29 @@ def test_adding_again_changes_nothing(alice, mine):
         report = membership.add(mine, alice, ["NVDA"])
         assert (report.added, report.already) == ([], ["NVDA"])
         assert mine.memberships.count() == 1
+
+
+def test_two_who_add_the_same_new_symbols_in_different_order_both_succeed():
+    people = [cast.alice(), cast.bob()]
+    ready = Barrier(2, timeout=20)
+
+    def add(user, universe, symbols):
+        try:
+            with tenancy.acting_as(user):
+                ready.wait()
+                return membership.add(universe, user, symbols)
+        finally:
+            connection.close()
+
+    for turn in range(12):
+        new = [f"T{turn}N{number:04}" for number in range(800)]
+        mine = []
+        for user in people:
+            with tenancy.acting_as(user):
+                mine.append(membership.create(user, f"Turn {turn}"))
+        with ThreadPoolExecutor(2) as pool:
+            reports = list(pool.map(add, people, mine, (new, new[::-1])))
+        assert [report.added for report in reports] == [new, new[::-1]]
 
 
 def test_membership_is_dated(alice, mine):

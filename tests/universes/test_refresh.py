@@ -2,18 +2,20 @@
 
 import threading
 import time
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.utils import timezone
 
 from chronos.core import jobs, tenancy
 from chronos.core.models import Job, JobLine, User
-from marketdata import asking
+from marketdata import asking, providers
 from marketdata.fetching import refresh as refresh_series
 from marketdata.jobs import refresh_asset
 from marketdata.models import Asset, Candle, Series, Timeframe
+from marketdata.providers.base import Fetched, SymbolNotFound
 from tests import cast
 from tests.loopback.yahoo import Yahoo
 from universes.jobs import refresh
@@ -98,6 +100,43 @@ def test_one_failure_does_not_stop_the_others_and_is_named():
         "MSFT": "done", "NOSUCH": "failed", "NVDA": "done",
     }  # fmt: skip
     assert "error" in [level for level, _ in lines(done)]
+
+
+class Odd(type(providers.REGISTRY["yahoo"])):
+    """Yahoo with a bad day: MSFT brings it to its knees, and what it says of GOOGL can't be stored as it is."""
+
+    trouble: Exception = KeyError("unforeseen\0")
+
+    def fetch(self, spelling: str, timeframe: Timeframe, since: datetime, until: datetime) -> Fetched:
+        if spelling == "MSFT":
+            raise self.trouble
+        if spelling == "GOOGL":
+            raise SymbolNotFound("No G\0OOGL\ud800\x1b here.\r\nTry another.")
+        found = super().fetch(spelling, timeframe, since, until)
+        return replace(found, facts=replace(found.facts, name="NVI\0DIA", metadata={"in\0dustry": "chips\0"}))
+
+
+def test_what_a_provider_should_never_do_stops_only_its_asset(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(providers.REGISTRY, "yahoo", Odd())
+    alice = cast.alice()
+    done = ran(alice, universe(alice, "GOOGL", "MSFT", "NVDA"))
+    assert (done.state, done.progress_done) == ("partial", 3)
+    assert {one["symbol"]: one["reason"] for one in done.result["missing"]} == {
+        "GOOGL": "No GOOGL here. Try another.",
+        "MSFT": "An unexpected fault (KeyError) stopped its refresh. The worker's log has the details.",
+    }
+    assert Series.objects.get(asset__symbol="GOOGL").failure == "No GOOGL here. Try another."
+    nvda = Asset.objects.get(symbol="NVDA")
+    assert (nvda.name, nvda.metadata) == ("NVIDIA", {"industry": "chips"})
+    assert Candle.objects.filter(asset=nvda).count() > 1250
+
+
+def test_a_database_that_goes_away_is_not_an_assets_failure(monkeypatch: pytest.MonkeyPatch):
+    odd = Odd()
+    odd.trouble = OperationalError("gone")
+    monkeypatch.setitem(providers.REGISTRY, "yahoo", odd)
+    alice = cast.alice()
+    assert ran(alice, universe(alice, "MSFT")).state == "running"  # given back: the next attempt resumes it
 
 
 def test_all_failures_are_a_failure(yahoo: Yahoo):

@@ -28,6 +28,28 @@ def test_again_makes_nothing(settings):
     assert PeriodicTask.objects.get(name=NAME).interval.every == 60
 
 
+def test_one_that_was_renamed_is_still_it():
+    ensure_schedule()
+    PeriodicTask.objects.filter(name=NAME).update(name="Ours, at night")
+    assert ensure_schedule() is False
+    assert [task.name for task in PeriodicTask.objects.all()] == ["Ours, at night"]
+
+
+def test_one_that_was_deleted_after_the_first_start_stays_deleted():
+    assert ensure_schedule() is True
+    jobs.start_scheduled(**json.loads(PeriodicTask.objects.get(name=NAME).kwargs))  # as the first start does
+    PeriodicTask.objects.all().delete()
+    assert ensure_schedule() is False
+    assert not PeriodicTask.objects.exists()
+
+
+@pytest.mark.parametrize("kwargs", ["", "no JSON", "[]", '{"kind": "another"}'])
+def test_another_schedule_is_not_taken_for_it(kwargs):
+    every = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.DAYS)
+    PeriodicTask.objects.create(name="Another", task=jobs.start_scheduled.name, interval=every, kwargs=kwargs)
+    assert ensure_schedule() is True
+
+
 def test_what_an_admin_changed_stays():
     ensure_schedule()
     daily = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.DAYS)
