@@ -1,18 +1,19 @@
 """Curation of assets, their series, and the candles that failed a check. Candles themselves are ingestion's alone."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from chronos.core import figures
-from chronos.core.admin import ReadOnly
+from chronos.core.admin import ReadOnly, TakesAlong
 from marketdata import quarantine
 from marketdata.jobs import refresh_asset
-from marketdata.models import Asset, ProviderState, QuarantinedCandle, Series, Spelling
+from marketdata.models import Asset, Candle, ProviderState, QuarantinedCandle, Series, Spelling
 
 AT_ONCE = 50
 
@@ -23,7 +24,7 @@ class Spellings(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Asset)
-class AssetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AssetAdmin(TakesAlong):
     list_display = ("symbol", "name", "asset_class", "exchange", "currency", "sector", "validated_at", "is_sample")
     list_filter = ("asset_class", "is_sample", ("validated_at", admin.EmptyFieldListFilter), "currency", "exchange")
     search_fields = ("symbol", "name", "spellings__spelling")
@@ -37,10 +38,30 @@ class AssetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ("State", {"fields": ("validated_at", "is_sample", "created_at")}),
     )
 
-    @admin.action(description="Refresh now", permissions=["view"])
+    def get_deleted_objects(
+        self, objs: Iterable[Asset], request: HttpRequest
+    ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
+        """An asset with candles stays: no foreign key would take them along, and they would be nobody's."""
+        found, counts, needed, protected = super().get_deleted_objects(objs, request)
+        protected = [*protected, *map(_why_it_stays, _with_candles(objs))]
+        return found, counts, set() if protected else needed, protected
+
+    @admin.action(description="Refresh now", permissions=["change"])
     def refresh_now(self, request: Any, chosen: QuerySet[Asset]) -> None:
         started = [refresh_asset(asset, request.user) for asset in chosen.filter(is_sample=False)[:AT_ONCE]]
         self.message_user(request, f"{figures.counted(len(started), 'refresh', 'refreshes')} started; see Activity.")
+
+
+def _with_candles(assets: Iterable[Asset]) -> QuerySet[Asset]:
+    stored = Candle.objects.filter(asset_id=OuterRef("pk"))
+    return Asset.objects.filter(Exists(stored), pk__in=[asset.pk for asset in assets])
+
+
+def _why_it_stays(asset: Asset) -> str:
+    return (
+        f"{asset} has stored candles. Nothing here deletes candles, and without their asset nobody would find them:"
+        " take it out of its universes instead."
+    )
 
 
 @admin.register(Series)
@@ -57,7 +78,7 @@ class SeriesAdmin(ReadOnly):
     def candles(self, series: Series) -> str:
         return figures.integer(series.candle_count)
 
-    @admin.action(description="Refresh now", permissions=["view"])
+    @admin.action(description="Refresh now", permissions=["act"])
     def refresh_now(self, request: Any, chosen: QuerySet[Series]) -> None:
         wanted = chosen.filter(asset__is_sample=False).select_related("asset")[:AT_ONCE]
         started = [refresh_asset(series.asset, request.user) for series in wanted]
@@ -85,11 +106,11 @@ class QuarantinedCandleAdmin(ReadOnly):
         raw = candle.raw if isinstance(candle.raw, dict) else {"row": candle.raw}
         return format_html("<pre>{}</pre>", "\n".join(f"{column}: {value}" for column, value in raw.items()))
 
-    @admin.action(description="Release: store it after all", permissions=["view"])
+    @admin.action(description="Release: store it after all", permissions=["act"])
     def release(self, request: HttpRequest, chosen: QuerySet[QuarantinedCandle]) -> None:
         self._decide(request, chosen, quarantine.release, "released")
 
-    @admin.action(description="Reject: never use it", permissions=["view"])
+    @admin.action(description="Reject: never use it", permissions=["act"])
     def reject(self, request: HttpRequest, chosen: QuerySet[QuarantinedCandle]) -> None:
         self._decide(request, chosen, quarantine.reject, "rejected")
 

@@ -4,6 +4,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
+from django.forms import ModelForm
+from django.forms.formsets import DELETION_FIELD_NAME
+from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 
 from chronos.core import figures
@@ -13,10 +16,59 @@ from universes.models import Membership, Universe
 AT_ONCE = 20
 
 
+class StayForm(ModelForm):  # type: ignore[type-arg]
+    def clean(self) -> dict[str, Any] | None:
+        given = super().clean() or self.cleaned_data
+        joined, left = given.get("joined_at"), given.get("left_at")
+        if joined and left and left < joined:
+            self.add_error("left_at", "It left before it joined: give a later time here or an earlier one there.")
+        return given
+
+
+class Stays(BaseInlineFormSet):  # type: ignore[type-arg]
+    """Refuses a second open stay of an asset, across both tables of the page: the database would, without words."""
+
+    def clean(self) -> None:
+        super().clean()
+        staying = self._staying()
+        for form in self.forms:
+            if form.cleaned_data.get(DELETION_FIELD_NAME):
+                continue
+            asset_id = form.instance.asset_id
+            if asset_id is None or form.cleaned_data.get("left_at") or form.has_error("left_at"):
+                continue
+            if asset_id in staying:
+                field = "left_at" if "left_at" in form.fields else "asset"
+                form.add_error(field, f"{form.instance.asset} {AGAIN[field]}")
+            staying.add(asset_id)
+
+    def _staying(self) -> set[int]:
+        """Assets with an open stay outside this table. The other table, checked before, leaves its own on the universe.
+
+        The universe's row is locked as by whoever adds a member on the pages: nobody joins between check and save.
+        """
+        if self.instance.pk is None:
+            return vars(self.instance).setdefault("staying", set())  # type: ignore[no-any-return]
+        if "staying" not in vars(self.instance):
+            Universe.objects.select_for_update(of=("self",)).filter(pk=self.instance.pk).first()
+            shown = [form.instance.pk for form in self.forms if form.instance.pk]
+            stays = Membership.objects.current().filter(universe=self.instance).exclude(pk__in=shown)
+            self.instance.staying = set(stays.values_list("asset_id", flat=True))
+        return vars(self.instance)["staying"]  # type: ignore[no-any-return]
+
+
+AGAIN = {
+    "asset": "is a member already: end its stay above before it joins again.",
+    "left_at": "has another open stay in this universe: end that one, or leave the time at which this one ended.",
+}
+
+
 class Members(admin.TabularInline):  # type: ignore[type-arg]
     """Who is or was in it. The asset can't be changed: end the stay and begin another."""
 
     model = Membership
+    form = StayForm
+    formset = Stays
     verbose_name_plural = "Stays"
     extra = 0
     max_num = 0
@@ -32,6 +84,8 @@ class NewMembers(admin.TabularInline):  # type: ignore[type-arg]
     """Apart from those who are in it, because a chooser in every row would cost a query a row."""
 
     model = Membership
+    form = StayForm
+    formset = Stays
     verbose_name = "new member"
     verbose_name_plural = "New members"
     extra = 1
@@ -77,13 +131,15 @@ class UniverseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             universe.memberships.update(owner_id=universe.owner_id)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        for stay in formset.save(commit=False):
-            stay.owner_id = form.instance.owner_id
-            stay.save()
+        """What ends is written before what begins: at no moment has an asset two open stays."""
+        stays = formset.save(commit=False)
         for stay in formset.deleted_objects:
             stay.delete()
+        for stay in sorted(stays, key=lambda stay: stay.left_at is None):
+            stay.owner_id = form.instance.owner_id
+            stay.save()
 
-    @admin.action(description="Refresh now", permissions=["view"])
+    @admin.action(description="Refresh now", permissions=["change"])
     def refresh_now(self, request: Any, chosen: QuerySet[Universe]) -> None:
         started = [refresh(universe, request.user) for universe in chosen[:AT_ONCE]]
         self.message_user(request, f"{figures.counted(len(started), 'refresh', 'refreshes')} started; see Activity.")

@@ -1,12 +1,15 @@
 """Curation of people and of the work that was done for them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_permission_codename
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -14,6 +17,19 @@ from chronos.core import figures, jobs
 from chronos.core.models import Job, JobLine, SignInLink, User
 
 admin.site.unregister(Group)  # rights here are: staff or not
+
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+LINKS_AT_ONCE = 20
+
+
+class TakesAlong(admin.ModelAdmin):  # type: ignore[type-arg]
+    """What a superuser may delete although rows go along that nobody deletes by themselves; the page names them all."""
+
+    def get_deleted_objects(
+        self, objs: Iterable[Any], request: HttpRequest
+    ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
+        found, counts, needed, protected = super().get_deleted_objects(objs, request)  # type: ignore[arg-type]
+        return found, counts, set() if request.user.is_superuser else needed, protected
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -28,9 +44,13 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """For the actions: the right to change these rows, which nobody has on a form. Looking on is not enough."""
+        return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('change', self.opts)}")
+
 
 @admin.register(User)
-class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
+class PersonAdmin(TakesAlong, UserAdmin):  # type: ignore[type-arg]
     list_display = ("username", "email", "first_name", "last_name", "is_staff", "is_active", "last_login")
     list_filter = ("is_staff", "is_active")
     fieldsets = (
@@ -43,12 +63,38 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     readonly_fields = ("last_login", "date_joined")
     actions = ("make_sign_in_link",)
 
-    @admin.action(description="Make a one-time sign-in link")
-    def make_sign_in_link(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
-        """Shown once, to whoever asked; only its hash is stored."""
-        for person in chosen.filter(is_active=True)[:20]:
-            link = SignInLink.issue(person)
-            self.message_user(request, f"{person} can sign in once within an hour: {link}", messages.SUCCESS)
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
+    def has_sign_in_permission(self, request: HttpRequest) -> bool:
+        """A link signs in as its person with all of that person's rights."""
+        return bool(request.user.is_superuser)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        fields = [str(name) for name in super().get_readonly_fields(request, obj)]
+        return fields if request.user.is_superuser else [*fields, *RIGHTS]
+
+    @admin.action(description="Make a one-time sign-in link", permissions=["sign_in"])
+    def make_sign_in_link(self, request: HttpRequest, chosen: QuerySet[User]) -> TemplateResponse:
+        """Shown once, on a page of its own that nothing keeps: a message would go through a cookie."""
+        active = list(chosen.filter(is_active=True).order_by("username"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "One-time sign-in links",
+            "opts": self.opts,
+            "made": [(person, SignInLink.issue(person)) for person in active[:LINKS_AT_ONCE]],
+            "inactive": list(chosen.filter(is_active=False).order_by("username")),
+            "left_out": len(active[LINKS_AT_ONCE:]),
+        }
+        return TemplateResponse(request, "admin/core/user/sign_in_links.html", context)
+
+
+def _may_touch(request: HttpRequest, person: User | None) -> bool:
+    """Whoever can change a member of staff (a password, an address) can become them: superusers alone do."""
+    return bool(request.user.is_superuser) or person is None or not (person.is_staff or person.is_superuser)
 
 
 @admin.register(Job)
@@ -80,12 +126,12 @@ class JobAdmin(ReadOnly):
         rows = format_html_join("\n", "{} {} {}", ((f"{line.at:%H:%M:%S}", line.level, line.text) for line in lines))
         return format_html("<pre>{}</pre>", rows)
 
-    @admin.action(description="Cancel", permissions=["view"])
+    @admin.action(description="Cancel", permissions=["act"])
     def cancel(self, request: HttpRequest, chosen: QuerySet[Job]) -> None:
         asked = sum(jobs.cancel(job) for job in chosen)
         self.message_user(request, f"{figures.counted(asked, 'job')} asked to stop; finished ones are left alone.")
 
-    @admin.action(description="Run again", permissions=["view"])
+    @admin.action(description="Run again", permissions=["act"])
     def run_again(self, request: HttpRequest, chosen: QuerySet[Job]) -> None:
         started = 0
         for job in chosen.select_related("owner"):
