@@ -20,7 +20,7 @@ test: .venv/development
 
 # What takes longer: from an empty machine to a dashboard, as root and as a plain user, and the long fuzzing.
 prove: .venv/development
-	$(PY) -m pytest tests/prove -m prove -o addopts="-p tests.house -q --strict-markers -p no:cacheprovider"
+	$(PY) -m pytest tests/prove -m prove -o addopts="-p tests.house -q -s --strict-markers -p no:cacheprovider"
 
 check: .venv/development
 	$(PY) -m ruff check .
