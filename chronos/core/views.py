@@ -23,7 +23,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from chronos.core import figures
 from chronos.core.forms import PasswordForm, ProfileForm, SignInForm
 from chronos.core.hypermedia import Asked, Signed, page
-from chronos.core.models import ApiToken, Job, SignInLink
+from chronos.core.models import ApiToken, Job, SignInLink, User
 
 THEMES = ("system", "light", "dark")
 WRONG_PASSWORDS = 8  # a person and address may be wrong this often …
@@ -33,12 +33,13 @@ WRONG_FOR = 15 * 60  # … within so many seconds
 def frame(request: HttpRequest) -> dict[str, Any]:
     """What `base.html` needs on every page; nothing is queried unless the template asks."""
     theme = request.COOKIES.get("chronos_theme", "")
+    user = getattr(request, "user", None)  # a request refused early (a wrong host) has none
     return {
         "theme": theme if theme in THEMES else "system",
         "rail": "narrow" if request.COOKIES.get("chronos_rail") == "narrow" else "wide",
         "room": request.resolver_match.route.split("/")[0] or "home" if request.resolver_match else "",
-        "unfinished_jobs": SimpleLazyObject(lambda: Job.objects.of(request.user).unfinished().count())  # type: ignore[arg-type]
-        if request.user.is_authenticated
+        "unfinished_jobs": SimpleLazyObject(lambda: Job.objects.of(user).unfinished().count())
+        if isinstance(user, User)
         else 0,
     }
 

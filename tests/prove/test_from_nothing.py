@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,8 +133,12 @@ def test_from_a_clone_to_a_dashboard_and_back_again(place):
         print(f"from clone to dashboard: {first.seconds:.1f} s")
         assert first.page("/health/live") == '{"status": "ok"}'
         wait_for_ready(first)
-        with pytest.raises(urllib.error.HTTPError):
-            Running(first.process).page(first.link)  # once is once
+        again = Running(first.process)
+        with pytest.raises(urllib.error.HTTPError, match="410"):
+            again.page(first.link)  # once is once
+        kill_postgres(newcomer.folder)
+        wait_for_ready(first)
+        assert "Sample" in first.page("/universes/")
     assert "Stopping" in first.said
     assert_nothing_is_left(place)
 
@@ -148,6 +153,14 @@ def test_from_a_clone_to_a_dashboard_and_back_again(place):
         third.page(third.link)
         wait_for_ready(third)
     assert_nothing_is_left(place)
+
+
+def kill_postgres(checkout: Path) -> None:
+    """kill -9 of the database under the running Chronos, which starts it again."""
+    (log,) = checkout.glob("var/log/postgres.log")
+    pid = int(re.findall(r"\[(\d+)\]\s+LOG:\s+starting PostgreSQL", log.read_text())[-1])
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(1)
 
 
 def wait_for_ready(running: Running) -> None:
