@@ -177,7 +177,7 @@ def test_it_sorts_by_what_the_address_says(alice, page, sort, first):
     assert text.index(f'value="{first}"') == min(text.index(f'value="{name}"') for name in ("AAA", "BBB", "CCC"))
 
 
-@pytest.mark.parametrize("query", ["sort=nonsense", "page=9999999999", "page=-1", "at=%00", "sort=%00&page=x"])
+@pytest.mark.parametrize("query", ["sort=nonsense", "page=9999999999", "page=-1", "at=%01", "sort=%01&page=x"])
 def test_a_strange_address_is_read_as_the_usual_one(alice, page, query):
     assert page.get(f"{made(alice, 'NVDA').get_absolute_url()}?{query}").status_code == 200
 
