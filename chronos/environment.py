@@ -46,6 +46,21 @@ class Environment(BaseSettings):
 
     fetch_interval_minutes: int = Field(default=60, ge=1, le=10_080)
     yahoo_requests_per_second: float = Field(default=1.0, gt=0, le=50)
+    okx_base_url: str = "https://www.okx.com"
+    okx_requests_per_second: float = Field(default=8.0, gt=0, le=50)
+    twelvedata_base_url: str = "https://api.twelvedata.com"
+    twelvedata_api_key: SecretStr | None = None
+    twelvedata_requests_per_minute: float = Field(default=8.0, gt=0, le=10_000)
+    twelvedata_requests_per_day: int = Field(default=800, ge=1)
+    alphavantage_base_url: str = "https://www.alphavantage.co"
+    alphavantage_api_key: SecretStr | None = None
+    alphavantage_requests_per_second: float = Field(default=1.0, gt=0, le=50)
+    alphavantage_requests_per_day: int = Field(default=25, ge=1)
+    backfill_days_of_days: int = Field(default=1_827, ge=1, le=40_000)
+    backfill_days_of_hours: int = Field(default=731, ge=1, le=40_000)
+    backfill_days_of_minutes: int = Field(default=7, ge=1, le=40_000)
+    backfill_parallel: int = Field(default=4, ge=1, le=16)
+    frames_max_mb: int = Field(default=4_096, ge=16)
     worker_concurrency: int = Field(default=2, ge=1, le=64)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -97,6 +112,14 @@ class Environment(BaseSettings):
             except ValueError:
                 raise ValueError("must have a number as its port") from None
         return value
+
+    @field_validator("okx_base_url", "twelvedata_base_url", "alphavantage_base_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must look like https://api.example.org")
+        return value.rstrip("/")
 
     @field_validator("public_url")
     @classmethod

@@ -247,3 +247,20 @@ SILENCED_SYSTEM_CHECKS: list[str] = []
 
 FETCH_INTERVAL_MINUTES = ENVIRONMENT.fetch_interval_minutes
 YAHOO_REQUESTS_PER_SECOND = ENVIRONMENT.yahoo_requests_per_second
+OKX_BASE_URL = ENVIRONMENT.okx_base_url
+OKX_REQUESTS_PER_SECOND = ENVIRONMENT.okx_requests_per_second
+TWELVEDATA_BASE_URL = ENVIRONMENT.twelvedata_base_url
+TWELVEDATA_API_KEY = ENVIRONMENT.twelvedata_api_key.get_secret_value() if ENVIRONMENT.twelvedata_api_key else ""
+TWELVEDATA_REQUESTS_PER_MINUTE = ENVIRONMENT.twelvedata_requests_per_minute
+TWELVEDATA_REQUESTS_PER_DAY = ENVIRONMENT.twelvedata_requests_per_day
+ALPHAVANTAGE_BASE_URL = ENVIRONMENT.alphavantage_base_url
+ALPHAVANTAGE_API_KEY = ENVIRONMENT.alphavantage_api_key.get_secret_value() if ENVIRONMENT.alphavantage_api_key else ""
+ALPHAVANTAGE_REQUESTS_PER_SECOND = ENVIRONMENT.alphavantage_requests_per_second
+ALPHAVANTAGE_REQUESTS_PER_DAY = ENVIRONMENT.alphavantage_requests_per_day
+BACKFILL_DAYS = {  # by the kind of timeframe
+    "days": ENVIRONMENT.backfill_days_of_days,
+    "hours": ENVIRONMENT.backfill_days_of_hours,
+    "minutes": ENVIRONMENT.backfill_days_of_minutes,
+}
+BACKFILL_PARALLEL = ENVIRONMENT.backfill_parallel
+FRAMES_MAX_MB = ENVIRONMENT.frames_max_mb

@@ -98,6 +98,9 @@ class Asset(models.Model):
     validated_at = models.DateTimeField(
         null=True, blank=True, help_text="When a provider last confirmed that it exists"
     )
+    facts_at = models.DateTimeField(
+        null=True, blank=True, help_text="When market cap, P/E, yield, sector and industry were last refreshed"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = AssetQuerySet.as_manager()
@@ -132,8 +135,19 @@ class Spelling(models.Model):
         return f"{self.provider}: {self.spelling}"
 
 
+class Basis(models.TextChoices):
+    """What stored prices are: as they were traded, or divided by every later split."""
+
+    RAW = "raw", "As traded"
+    SPLIT = "split", "Split-adjusted"
+
+
 class Series(models.Model):
-    """The candles of one asset in one timeframe, as a whole: what there is of them, from whom, and how fresh."""
+    """The candles of one asset in one timeframe, as a whole: what there is of them, from whom, and how fresh.
+
+    The counts below `audited_at` are the last audit's (`marketdata.gaps.audit`): of the candles that the asset's
+    calendar lets expect between the first and the last complete one.
+    """
 
     asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="series")
     timeframe = models.CharField(max_length=4, choices=Timeframe.choices)
@@ -150,6 +164,21 @@ class Series(models.Model):
         null=True, blank=True, help_text="Since when providers have not answered; empty while they do"
     )
     failure = models.CharField(max_length=300, blank=True)
+    basis = models.CharField(max_length=5, choices=Basis.choices, default=Basis.SPLIT)
+    due_at = models.DateTimeField(
+        null=True, blank=True, db_index=True, help_text="When its market has produced the next candle"
+    )
+    audited_at = models.DateTimeField(null=True, blank=True, help_text="When the counts of missing candles were made")
+    expected_count = models.PositiveBigIntegerField(default=0)
+    missing_count = models.PositiveBigIntegerField(default=0)
+    untraded_count = models.PositiveBigIntegerField(default=0, help_text="Expected, asked for, and not there")
+    held_count = models.PositiveBigIntegerField(default=0, help_text="Expected, and only in quarantine")
+    gap_count = models.PositiveIntegerField(default=0, help_text="Runs of missing candles")
+    coverage_bar = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Equal spans of time, oldest first: [have, missing, not traded, quarantined]",
+    )
 
     class Meta:
         verbose_name_plural = "series"
@@ -263,13 +292,180 @@ class QuarantinedCandle(models.Model):
         return f"{self.asset} {self.timeframe}: {self.reason}"
 
 
+class FetchWindow(models.Model):
+    """The coverage ledger: one window of time asked of one provider, and what became of the question.
+
+    A window that was answered vouches for the candles with since ≤ open < settled_until: they were final when they
+    were asked for, so asking again would bring nothing new. A row left `asking` was interrupted.
+    """
+
+    class State(models.TextChoices):
+        ASKING = "asking", "Being asked"
+        ANSWERED = "answered", "Answered"
+        EMPTY = "empty", "Answered: nothing there"
+        FAILED = "failed", "Failed"
+
+    asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="windows")
+    timeframe = models.CharField(max_length=4, choices=Timeframe.choices, db_collation="C")
+    provider = models.CharField(max_length=40, db_collation="C")
+    since = models.DateTimeField()
+    until = models.DateTimeField(help_text="Exclusive")
+    settled_until = models.DateTimeField(null=True, blank=True)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.ASKING)
+    received = models.PositiveIntegerField(default=0)
+    inserted = models.PositiveIntegerField(default=0)
+    updated = models.PositiveIntegerField(default=0)
+    quarantined = models.PositiveIntegerField(default=0)
+    exhausted = models.BooleanField(default=False, help_text="The provider has nothing older than this window")
+    error_class = models.CharField(max_length=40, blank=True)
+    error = models.CharField(max_length=300, blank=True)
+    asked_at = models.DateTimeField(default=timezone.now)
+    answered_at = models.DateTimeField(null=True, blank=True)
+    seconds = models.FloatField(null=True, blank=True, help_text="From the question to the answer, waits included")
+    job_id = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-asked_at", "-pk"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(since__lt=F("until")), name="marketdata_window_has_length"),
+            models.CheckConstraint(
+                condition=Q(settled_until=None) | Q(settled_until__lte=F("until")),
+                name="marketdata_window_settled_in_it",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["asset", "timeframe", "provider", "since"], name="marketdata_window_series"),
+            models.Index(fields=["-asked_at"], name="marketdata_window_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.asset_id} {self.timeframe} {self.since:%Y-%m-%d %H:%M}"
+
+
+class CorporateAction(models.Model):
+    """A split or a dividend of one asset: believed from `known_at` until `superseded_at`.
+
+    `value` of a split is new shares per old one (4 for 4:1, 0.1 for a reverse 1:10); of a dividend or a capital gain
+    the money per share, of the shares of that day (`basis` raw) or divided by all later splits (`basis` split).
+    """
+
+    class Kind(models.TextChoices):
+        SPLIT = "split", "Split"
+        DIVIDEND = "dividend", "Dividend"
+        CAPITAL_GAIN = "capital_gain", "Capital gain"
+
+    asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="actions")
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    ex_date = models.DateField(help_text="First trading day at the new price")
+    value = models.DecimalField(max_digits=24, decimal_places=12)
+    basis = models.CharField(max_length=5, choices=Basis.choices, default=Basis.SPLIT)
+    currency = models.CharField(max_length=10, blank=True)
+    source = models.CharField(max_length=40, db_collation="C")
+    derived = models.BooleanField(default=False, help_text="Found in the prices rather than told by the source")
+    known_at = models.DateTimeField(default=timezone.now)
+    superseded_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-ex_date", "kind"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["asset", "kind", "ex_date"], condition=Q(superseded_at=None), name="marketdata_action_once"
+            ),
+            models.CheckConstraint(condition=Q(value__gt=0), name="marketdata_action_is_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} {self.kind} {self.ex_date}"
+
+
+class TradingCalendar(models.Model):
+    """How far the sessions of one market are stored; made from exchange_calendars by `marketdata.calendars.load`."""
+
+    code = models.CharField(max_length=20, primary_key=True)
+    zone = models.CharField(max_length=40, help_text="IANA time zone")
+    covers_from = models.DateField()
+    covers_until = models.DateField(help_text="The last day that the sessions are known for")
+    version = models.CharField(max_length=20, help_text="Of the package that said so")
+    loaded_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class TradingSession(models.Model):
+    """One trading day of one market, in UTC; half-days and breaks included."""
+
+    calendar = models.CharField(max_length=20, db_collation="C")
+    date = models.DateField()
+    opens_at = models.DateTimeField()
+    closes_at = models.DateTimeField()
+    break_from = models.DateTimeField(null=True, blank=True)
+    break_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["calendar", "date"], name="marketdata_session_once"),
+            models.CheckConstraint(condition=Q(opens_at__lt=F("closes_at")), name="marketdata_session_has_length"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.calendar} {self.date}"
+
+
+class FallbackChain(models.Model):
+    """Which providers are asked for assets of a class, in this order; without a row the usual order counts."""
+
+    asset_class = models.CharField(max_length=10, choices=AssetClass.choices, primary_key=True)
+    providers = models.JSONField(default=list, help_text="Names, first choice first")
+    changed_at = models.DateTimeField(auto_now=True)
+    changed_by = models.CharField(max_length=150, blank=True)
+
+    def __str__(self) -> str:
+        return self.get_asset_class_display()
+
+
+class ProviderKey(models.Model):
+    """A provider's API key, encrypted; written and read by `marketdata.credentials` alone."""
+
+    provider = models.CharField(max_length=40, primary_key=True)
+    secret = models.BinaryField()
+    set_at = models.DateTimeField(default=timezone.now)
+    set_by = models.CharField(max_length=150, blank=True)
+
+    def __str__(self) -> str:
+        return self.provider
+
+
+class ProviderQuota(models.Model):
+    """How much of a provider's daily quota is used: kept here, so that no restart forgets it."""
+
+    provider = models.CharField(max_length=40)
+    key = models.CharField(max_length=16, blank=True, help_text="A fingerprint of the API key; empty without one")
+    day = models.DateField(help_text="UTC")
+    used = models.PositiveIntegerField(default=0)
+    limit = models.PositiveIntegerField(null=True, blank=True)
+    exhausted_at = models.DateTimeField(null=True, blank=True, help_text="When the provider said that it was enough")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["provider", "key", "day"], name="marketdata_quota_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.day}"
+
+
 class ProviderState(models.Model):
-    """Whether a provider answers: what the pages' banner says."""
+    """Whether a provider answers: what the pages' banner says, and the circuit breaker's memory."""
 
     provider = models.CharField(max_length=40, primary_key=True)
     answered_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     failure = models.CharField(max_length=300, blank=True)
+    failures = models.PositiveIntegerField(default=0, help_text="Questions in a row that it did not answer")
+    closed_until = models.DateTimeField(
+        null=True, blank=True, help_text="Until then nobody asks it; then one question tries whether it is back"
+    )
 
     def __str__(self) -> str:
         return self.provider

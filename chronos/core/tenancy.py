@@ -50,6 +50,13 @@ EXEMPT = {
     "marketdata_candlerevision": "shared facts",
     "marketdata_quarantinedcandle": "shared facts",
     "marketdata_providerstate": "shared facts",
+    "marketdata_fetchwindow": "shared facts",
+    "marketdata_corporateaction": "shared facts",
+    "marketdata_tradingcalendar": "shared facts",
+    "marketdata_tradingsession": "shared facts",
+    "marketdata_fallbackchain": "the house's settings",
+    "marketdata_providerkey": "the house's; encrypted, staff only",
+    "marketdata_providerquota": "shared facts",
 }
 
 

@@ -7,11 +7,11 @@ around it, the same for all.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from marketdata.models import AssetClass, Timeframe
+from marketdata.models import AssetClass, Basis, CorporateAction, Timeframe
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,15 +102,28 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """Final candles, oldest first, as a table of `marketdata.ingestion.SCHEMA`, and what the answer told of the asset.
+class Action:
+    """A split or dividend as a source tells it; `value` as `marketdata.models.CorporateAction` has it."""
 
-    `unfinished` counts the candles left out because their time is not over.
+    kind: CorporateAction.Kind
+    ex_date: date
+    value: Decimal
+    currency: str = ""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Final candles, oldest first, as a table of `marketdata.ingestion.schema()`, and what the answer told besides.
+
+    `unfinished` counts the candles left out because their time is not over. `actions` are the splits and dividends in
+    the range; None where the source does not tell any. `begins` is when the source says that its history begins.
     """
 
     candles: "pa.Table"
     facts: Facts = field(default_factory=Facts)
     unfinished: int = 0
+    actions: tuple[Action, ...] | None = None
+    begins: datetime | None = None
 
 
 class Provider(Protocol):
@@ -121,6 +134,9 @@ class Provider(Protocol):
     asset_classes: ClassVar[frozenset[AssetClass]]
     windows: ClassVar[Mapping[Timeframe, timedelta]]  # timeframes it has, and the longest range of one request
     reach: ClassVar[Mapping[Timeframe, timedelta]]  # how far back it keeps a timeframe, if not for ever
+    basis: ClassVar[Basis]  # of its prices
+    needs_key: ClassVar[bool]
+    daily_quota: ClassVar[int | None]  # requests a day, where there is a limit
 
     @property
     def requests_per_second(self) -> float:
@@ -133,4 +149,13 @@ class Provider(Protocol):
 
     def fetch(self, spelling: str, timeframe: Timeframe, since: datetime, until: datetime) -> Fetched:
         """Candles with since ≤ open_time < until, both aware UTC. One attempt. Raises `ProviderError` only."""
+        ...
+
+
+@runtime_checkable
+class KnowsFundamentals(Protocol):
+    """A provider that can also be asked what an asset is worth and does."""
+
+    def fundamentals(self, spelling: str) -> Facts:
+        """What it says now, without candles. One attempt. Raises `ProviderError` only."""
         ...

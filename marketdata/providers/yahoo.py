@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from django.conf import settings
 
-from marketdata.models import AssetClass, Timeframe
+from marketdata.models import AssetClass, Basis, Timeframe
 from marketdata.providers.base import BadRequest, Fetched
 
 # Yahoo writes share classes with a hyphen (BRK-B) and exchanges with a dot (VOD.L). One letter is a class,
@@ -21,6 +21,9 @@ class Yahoo:
     name: ClassVar[str] = "yahoo"
     label: ClassVar[str] = "Yahoo Finance"
     asset_classes: ClassVar[frozenset[AssetClass]] = frozenset(AssetClass)
+    basis: ClassVar[Basis] = Basis.SPLIT
+    needs_key: ClassVar[bool] = False
+    daily_quota: ClassVar[int | None] = None
     windows: ClassVar[Mapping[Timeframe, timedelta]] = {
         Timeframe.M1: timedelta(days=7),  # eight are allowed; the first day of a range counts as a whole one
         Timeframe.M5: timedelta(days=59),
