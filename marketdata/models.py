@@ -287,6 +287,9 @@ class QuarantinedCandle(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["asset", "timeframe", "fingerprint"], name="marketdata_quarantine_once"),
         ]
+        indexes: ClassVar = [
+            models.Index(fields=["asset", "timeframe"], condition=Q(state="held"), name="marketdata_quarantine_held"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.asset} {self.timeframe}: {self.reason}"
@@ -336,6 +339,7 @@ class FetchWindow(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["asset", "timeframe", "provider", "since"], name="marketdata_window_series"),
             models.Index(fields=["-asked_at"], name="marketdata_window_newest"),
+            models.Index(fields=["asset", "timeframe", "-asked_at"], name="marketdata_window_latest"),
         ]
 
     def __str__(self) -> str:

@@ -176,8 +176,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-asked_at', '-pk'],
-                'indexes': [models.Index(fields=['asset', 'timeframe', 'provider', 'since'], name='marketdata_window_series'), models.Index(fields=['-asked_at'], name='marketdata_window_newest')],
+                'indexes': [models.Index(fields=['asset', 'timeframe', 'provider', 'since'], name='marketdata_window_series'), models.Index(fields=['-asked_at'], name='marketdata_window_newest'), models.Index(fields=['asset', 'timeframe', '-asked_at'], name='marketdata_window_latest')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('since__lt', models.F('until'))), name='marketdata_window_has_length'), models.CheckConstraint(condition=models.Q(('settled_until', None), ('settled_until__lte', models.F('until')), _connector='OR'), name='marketdata_window_settled_in_it')],
             },
+        ),
+        migrations.AddIndex(
+            model_name='quarantinedcandle',
+            index=models.Index(condition=models.Q(('state', 'held')), fields=['asset', 'timeframe'], name='marketdata_quarantine_held'),
         ),
     ]
