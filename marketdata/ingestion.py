@@ -287,8 +287,8 @@ def _bring_up_to_date(asset: Asset, timeframe: Timeframe, changes: staging.Chang
 # One statement of arrays: a refused file can be as long as an accepted one, and objects would take minutes.
 _KEEP = """
 INSERT INTO marketdata_quarantinedcandle
-    (asset_id, timeframe, open_time, raw, reason, source, origin, state, received_at, decided_by, fingerprint)
-SELECT %s, %s, open_time, raw::jsonb, reason, %s, origin, 'held', now(), '', fingerprint
+    (asset_id, timeframe, open_time, raw, reason, source, origin, state, received_at, decided_by, fingerprint, kind)
+SELECT %s, %s, open_time, raw::jsonb, reason, %s, origin, 'held', now(), '', fingerprint, ''
 FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[])
     AS refused (open_time, raw, reason, origin, fingerprint)
 ON CONFLICT DO NOTHING

@@ -269,10 +269,24 @@ class QuarantinedCandle(models.Model):
         RELEASED = "released", "Released"
         REJECTED = "rejected", "Rejected"
 
+    class Kind(models.TextChoices):
+        """What is wrong with it. Of the doubts a second source, later candles or a person may think otherwise."""
+
+        UNREADABLE = "unreadable", "Unreadable"
+        IMPOSSIBLE = "impossible", "Impossible numbers"
+        GRID = "grid", "Off the grid of times"
+        UNFINISHED = "unfinished", "Not over yet"
+        TWIN = "twin", "Second for its time"
+        FOREIGN = "foreign", "Another series"
+        SPIKE = "spike", "Spike"
+        UNIT = "unit", "Jump of unit"
+        FROZEN = "frozen", "Frozen without volume"
+
     asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="quarantined")
     timeframe = models.CharField(max_length=4, choices=Timeframe.choices)
     open_time = models.DateTimeField(null=True, blank=True, help_text="Empty if the time itself could not be read")
     raw = models.JSONField(help_text="The row as it came, by column")
+    kind = models.CharField(max_length=10, choices=Kind.choices, blank=True, help_text="Empty if it came before kinds")
     reason = models.CharField(max_length=300)
     source = models.CharField(max_length=40)
     origin = models.CharField(max_length=300, blank=True, help_text="File and row, or the provider's spelling")
@@ -288,6 +302,7 @@ class QuarantinedCandle(models.Model):
             models.UniqueConstraint(fields=["asset", "timeframe", "fingerprint"], name="marketdata_quarantine_once"),
         ]
         indexes: ClassVar = [
+            models.Index(fields=["asset", "timeframe", "state", "open_time"], name="marketdata_quarantine_series"),
             models.Index(fields=["asset", "timeframe"], condition=Q(state="held"), name="marketdata_quarantine_held"),
         ]
 

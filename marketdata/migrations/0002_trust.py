@@ -57,6 +57,16 @@ class Migration(migrations.Migration):
             field=models.PositiveIntegerField(default=0, help_text='Questions in a row that it did not answer'),
         ),
         migrations.AddField(
+            model_name='quarantinedcandle',
+            name='kind',
+            field=models.CharField(blank=True, choices=[('unreadable', 'Unreadable'), ('impossible', 'Impossible numbers'), ('grid', 'Off the grid of times'), ('unfinished', 'Not over yet'), ('twin', 'Second for its time'), ('foreign', 'Another series'), ('spike', 'Spike'), ('unit', 'Jump of unit'), ('frozen', 'Frozen without volume')], default='', help_text='Empty if it came before kinds', max_length=10),
+            preserve_default=False,
+        ),
+        migrations.AddIndex(
+            model_name='quarantinedcandle',
+            index=models.Index(fields=['asset', 'timeframe', 'state', 'open_time'], name='marketdata_quarantine_series'),
+        ),
+        migrations.AddField(
             model_name='series',
             name='audited_at',
             field=models.DateTimeField(blank=True, help_text='When the counts of missing candles were made', null=True),
