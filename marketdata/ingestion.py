@@ -271,14 +271,17 @@ def _bring_up_to_date(asset: Asset, timeframe: Timeframe, changes: staging.Chang
     past = series.last_open is not None and (
         changes.updated or (changes.first_inserted and changes.first_inserted < series.last_open)
     )
-    series.revision += bool(past)
+    if past:
+        series.revision, series.revised_at = series.revision + 1, now
     series.candle_count += changes.inserted
     if changes.first_inserted:
         series.first_open = min(series.first_open or changes.first_inserted, changes.first_inserted)
     if changes.last_changed and (series.last_open is None or changes.last_changed >= series.last_open):
         series.last_open, series.source = changes.last_changed, source
     series.changed_at = now
-    series.save(update_fields=["revision", "candle_count", "first_open", "last_open", "source", "changed_at"])
+    series.save(
+        update_fields=["revision", "revised_at", "candle_count", "first_open", "last_open", "source", "changed_at"]
+    )
 
 
 # --- What was refused --------------------------------------------------------------------------------------------

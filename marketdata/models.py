@@ -155,6 +155,7 @@ class Series(models.Model):
     revision = models.PositiveIntegerField(
         default=0, help_text="Raised when a stored candle changes or one is added in the past"
     )
+    revised_at = models.DateTimeField(null=True, blank=True, help_text="When the revision was last raised")
     candle_count = models.PositiveBigIntegerField(default=0)
     first_open = models.DateTimeField(null=True, blank=True)
     last_open = models.DateTimeField(null=True, blank=True)

@@ -108,6 +108,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='series',
+            name='revised_at',
+            field=models.DateTimeField(blank=True, help_text='When the revision was last raised', null=True),
+        ),
+        migrations.AddField(
+            model_name='series',
             name='untraded_count',
             field=models.PositiveBigIntegerField(default=0, help_text='Expected, asked for, and not there'),
         ),
