@@ -10,7 +10,7 @@ urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("universes/", include("universes.urls")),
-    path("assets/", include("marketdata.urls")),
+    path("", include("marketdata.urls")),
     path("admin/login/", sign_in_for_the_admin),
     path("admin/", admin.site.urls),
     path("", include("chronos.core.urls")),

@@ -1,12 +1,12 @@
 from django.urls import path
 
-from marketdata import views
+from marketdata.views import assets
 
 app_name = "marketdata"
 urlpatterns = [
-    path("", views.assets, name="assets"),
-    path("<str:symbol>/", views.asset, name="asset"),
-    path("<str:symbol>/figure.json", views.figure, name="figure"),
-    path("<str:symbol>/candles.csv", views.candles_csv, name="candles"),
-    path("<str:symbol>/refresh/", views.refresh, name="refresh-asset"),
+    path("assets/", assets.assets, name="assets"),
+    path("assets/<str:symbol>/", assets.asset, name="asset"),
+    path("assets/<str:symbol>/figure.json", assets.figure, name="figure"),
+    path("assets/<str:symbol>/candles.csv", assets.candles_csv, name="candles"),
+    path("assets/<str:symbol>/refresh/", assets.refresh, name="refresh-asset"),
 ]

@@ -163,9 +163,9 @@ async def _body(user, url):
 def test_the_file_has_every_candle_exactly(monkeypatch):
     from asgiref.sync import async_to_sync
 
-    from marketdata import views
+    from marketdata.views import assets
 
-    monkeypatch.setattr(views, "CSV_ROWS", 7)  # several reads for one file
+    monkeypatch.setattr(assets, "CSV_ROWS", 7)  # several reads for one file
     stored("NVDA", walk(30), last=FRIDAY)
     answer, text = async_to_sync(_body)(cast.bob(), "/assets/NVDA/candles.csv?range=all")
     assert answer.headers["Content-Disposition"] == 'attachment; filename="NVDA_1d_20240208_20240308.csv"'

@@ -1,6 +1,5 @@
 """Assets: the list, one asset with its chart, and its candles as figure, table and file."""
 
-import math
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +11,6 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
 from chronos.core import activity, figures
@@ -20,8 +18,9 @@ from chronos.core.hypermedia import Asked, Signed, page, wants_part
 from chronos.core.streams import streamed
 from marketdata import charts, freshness, sources
 from marketdata.jobs import refresh_asset
-from marketdata.models import Asset, AssetClass, Candle, ProviderState, QuarantinedCandle, Series, Timeframe, canonical
+from marketdata.models import Asset, AssetClass, Candle, QuarantinedCandle, Series, Timeframe, canonical
 from marketdata.quotes import quotes
+from marketdata.views import paged, searched
 
 A_PAGE = 50
 ROWS = 20  # candles in a page of the table below the chart
@@ -30,30 +29,13 @@ CSV_HEAD = "symbol,timeframe,open_time,open,high,low,close,adj_close,volume,sour
 PLACES = {timeframe.value: place for place, timeframe in enumerate(Timeframe)}
 
 
-def frame(request: HttpRequest) -> dict[str, Any]:
-    """A context processor: the providers that do not answer, for the banner of every page."""
-    user = getattr(request, "user", None)  # a request refused early (a wrong host) has none
-    return {"provider_faults": SimpleLazyObject(_faults) if user and user.is_authenticated else ()}
-
-
-def _faults() -> list[dict[str, str]]:
-    return [
-        {
-            "name": sources.label(state.provider),
-            "since": f"{figures.moment(state.failing_since)} UTC",
-            "why": state.failure,
-        }
-        for state in ProviderState.objects.exclude(failing_since=None).order_by("provider")
-    ]
-
-
 # --- The list ----------------------------------------------------------------------------------------------------
 
 
 @require_safe
 def assets(request: Signed) -> HttpResponse:
     """All assets anybody keeps, searched by symbol or name and filtered by class."""
-    search = request.GET.get("q", "").strip()[:100].replace("\x00", "")
+    search = searched(request)
     kind = request.GET.get("class", "")
     found = Asset.objects.all()
     if search:
@@ -63,9 +45,8 @@ def assets(request: Signed) -> HttpResponse:
     if kind in AssetClass.values:
         found = found.filter(asset_class=kind)
     total = found.count()
-    pages = max(1, math.ceil(total / A_PAGE))
-    number = min(page_number(request), pages)
-    shown = list(found.order_by("symbol")[(number - 1) * A_PAGE : number * A_PAGE])
+    pager, window = paged(request, total, A_PAGE)
+    shown = list(found.order_by("symbol")[window])
     quoted = quotes(shown)
     context = {
         "quotes": [quoted[asset.pk] for asset in shown],
@@ -73,19 +54,13 @@ def assets(request: Signed) -> HttpResponse:
         "kind": kind,
         "kinds": AssetClass.choices,
         "total": figures.counted(total, "asset"),
-        "page": number,
-        "pages": pages,
+        **pager,
     }
     return page(request, "marketdata/assets.html", context, part="list")
 
 
 def _spelt(search: str) -> Any:
     return Asset.objects.filter(spellings__spelling__iexact=search).values("pk")
-
-
-def page_number(request: HttpRequest) -> int:
-    text = request.GET.get("page", "")
-    return max(1, int(text)) if text.isdecimal() and len(text) < 7 else 1
 
 
 # --- One asset ---------------------------------------------------------------------------------------------------
@@ -144,16 +119,14 @@ def _chart(request: HttpRequest, found: Asset, series: Series, chosen: str) -> d
     shown = charts.span(found, series, chosen)
     candles = Candle.objects.filter(asset=found, timeframe=series.timeframe, open_time__range=(since, until))
     total = candles.count()
-    pages = max(1, math.ceil(total / ROWS))
-    number = min(page_number(request), pages)
-    rows = candles.order_by("-open_time")[(number - 1) * ROWS : number * ROWS]
+    pager, window = paged(request, total, ROWS)
+    rows = candles.order_by("-open_time")[window]
     daily = Timeframe(series.timeframe).is_daily
     return {
         "says": charts.summary(shown),
         "rows": [_candle_row(candle, daily) for candle in rows],
         "candles": figures.counted(total, "candle"),
-        "page": number,
-        "pages": pages,
+        **pager,
         "adjusted": any(candle.adj_close is not None for candle in rows),
     }
 

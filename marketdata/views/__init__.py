@@ -1,0 +1,46 @@
+"""The pages of this floor, a module a noun; here what several of them need."""
+
+import math
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from chronos.core import figures
+from marketdata import sources
+from marketdata.models import ProviderState
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """A context processor: the providers that do not answer, for the banner of every page."""
+    user = getattr(request, "user", None)  # a request refused early (a wrong host) has none
+    return {"provider_faults": SimpleLazyObject(_faults) if user and user.is_authenticated else ()}
+
+
+def _faults() -> list[dict[str, str]]:
+    return [
+        {
+            "name": sources.label(state.provider),
+            "since": f"{figures.moment(state.failing_since)} UTC",
+            "why": state.failure,
+        }
+        for state in ProviderState.objects.exclude(failing_since=None).order_by("provider")
+    ]
+
+
+def page_number(request: HttpRequest) -> int:
+    """The page that the address asks for; whatever is no number is the first."""
+    text = request.GET.get("page", "")
+    return max(1, int(text)) if text.isdecimal() and len(text) < 7 else 1
+
+
+def paged(request: HttpRequest, total: int, size: int) -> tuple[dict[str, int], slice]:
+    """What the pager needs and which rows it is about; beyond the last page is the last."""
+    pages = max(1, math.ceil(total / size))
+    number = min(page_number(request), pages)
+    return {"page": number, "pages": pages}, slice((number - 1) * size, number * size)
+
+
+def searched(request: HttpRequest, name: str = "q") -> str:
+    """What was typed into a search field, at most 100 characters of it."""
+    return request.GET.get(name, "").strip()[:100]
