@@ -1,12 +1,16 @@
 """The sources of candles. A new one is one file here and one line below."""
 
 from marketdata.models import AssetClass
+from marketdata.providers.alphavantage import AlphaVantage
 from marketdata.providers.base import Provider
+from marketdata.providers.twelvedata import TwelveData
 from marketdata.providers.yahoo import Yahoo
 
-# By name, in the order in which they are asked for an asset.
+# By name. In which order they are asked for an asset, `marketdata.chains` says.
 REGISTRY: dict[str, Provider] = {
     Yahoo.name: Yahoo(),
+    TwelveData.name: TwelveData(),
+    AlphaVantage.name: AlphaVantage(),
 }
 
 
@@ -20,6 +24,15 @@ def named(name: str) -> Provider:
         return REGISTRY[name.strip().lower()]
     except KeyError:
         raise UnknownProvider(f"There is no provider called {name!r}; there are: {', '.join(REGISTRY)}.") from None
+
+
+def known(name: str) -> bool:
+    """Whether there is a provider of this name."""
+    try:
+        named(name)
+    except UnknownProvider:
+        return False
+    return True
 
 
 def for_asset_class(asset_class: AssetClass) -> list[Provider]:

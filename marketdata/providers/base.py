@@ -136,11 +136,15 @@ class Provider(Protocol):
     reach: ClassVar[Mapping[Timeframe, timedelta]]  # how far back it keeps a timeframe, if not for ever
     basis: ClassVar[Basis]  # of its prices
     needs_key: ClassVar[bool]
-    daily_quota: ClassVar[int | None]  # requests a day, where there is a limit
 
     @property
     def requests_per_second(self) -> float:
         """Of the bucket that all workers share."""
+        ...
+
+    @property
+    def daily_quota(self) -> int | None:
+        """Requests a day, where there is a limit."""
         ...
 
     def spelling(self, symbol: str, asset_class: AssetClass) -> str:

@@ -1,0 +1,100 @@
+"""Whom to ask for which kind of asset, and whom next.
+
+The usual order can be changed for each asset class; a row of `FallbackChain` then counts instead.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from marketdata import credentials, providers
+from marketdata.models import AssetClass, FallbackChain
+from marketdata.providers.base import Provider
+
+_LISTED = ("yahoo", "twelvedata", "alphavantage")
+_QUOTED = ("twelvedata", "yahoo")
+USUAL: Mapping[AssetClass, tuple[str, ...]] = {
+    AssetClass.STOCK: _LISTED,
+    AssetClass.ETF: _LISTED,
+    AssetClass.INDEX: _LISTED,
+    AssetClass.FUND: _LISTED,
+    AssetClass.CRYPTO: ("okx", "yahoo"),
+    AssetClass.FX: _QUOTED,
+    AssetClass.COMMODITY: _QUOTED,
+}
+
+
+class BadChain(Exception):
+    """A chain that can't be; the text names what is wrong and what there is."""
+
+
+class Link(NamedTuple):
+    """One provider of a chain. `why` says, in a sentence, what stands in the way of asking it; empty if nothing."""
+
+    provider: Provider
+    usable: bool
+    why: str
+
+
+def chain(asset_class: AssetClass | str) -> list[Provider]:
+    """The providers to ask for such assets, first choice first, without those that lack a key."""
+    return [link.provider for link in explain(asset_class) if link.usable]
+
+
+def explain(asset_class: AssetClass | str) -> list[Link]:
+    """All of the chain, with the reason for which one is passed over."""
+    return [_link(providers.named(name)) for name in names(asset_class) if providers.known(name)]
+
+
+def names(asset_class: AssetClass | str) -> list[str]:
+    """The chain as it is set, or else as it usually is."""
+    asset_class = AssetClass(asset_class)
+    row = FallbackChain.objects.filter(pk=asset_class).first()
+    return list(row.providers) if row else list(USUAL[asset_class])
+
+
+def set_chain(asset_class: AssetClass | str, names: Iterable[str], by: str) -> None:
+    """Ask these providers, in this order, for such assets from now on. Raises `BadChain`."""
+    asset_class = AssetClass(asset_class)
+    chosen = [name.strip().lower() for name in names]
+    if not chosen:
+        raise BadChain(f"Name at least one provider for {_assets(asset_class)}.")
+    if twice := sorted({name for name in chosen if chosen.count(name) > 1}):
+        raise BadChain(f"{', '.join(twice)} is named twice. Name each provider once.")
+    for name in chosen:
+        try:
+            provider = providers.named(name)
+        except providers.UnknownProvider as error:
+            raise BadChain(str(error)) from None
+        if asset_class not in provider.asset_classes:
+            raise BadChain(f"{provider.label} has no {_assets(asset_class)}. Leave it out.")
+    row = {"providers": chosen, "changed_by": by[:150]}
+    FallbackChain.objects.update_or_create(asset_class=asset_class, defaults=row)
+
+
+def use_usual(asset_class: AssetClass | str) -> None:
+    """Forget what was set for such assets: the usual order counts again."""
+    FallbackChain.objects.filter(pk=AssetClass(asset_class)).delete()
+
+
+def nobody(asset_class: AssetClass | str) -> str:
+    """Why nobody can be asked for such assets, when `chain` is empty, and what to do about it."""
+    reasons = " ".join(link.why for link in explain(asset_class))
+    return f"There is nobody to ask for {_assets(AssetClass(asset_class))}. {reasons}".strip()
+
+
+def _assets(asset_class: AssetClass) -> str:
+    return f"assets of the class {asset_class.label}"
+
+
+def _link(provider: Provider) -> Link:
+    if not provider.needs_key:
+        return Link(provider, True, "")
+    match credentials.origin(provider.name):
+        case "":
+            variable = credentials.VARIABLES[provider.name]
+            why = f"{provider.label} has no key: set one on the Data page, or {variable} in the environment."
+        case "unreadable":
+            why = f"{provider.label}'s stored key can't be read, because SECRET_KEY has changed: set it anew."
+        case _:
+            why = ""
+    return Link(provider, not why, why)

@@ -1,0 +1,104 @@
+"""The providers' API keys: from the environment, or encrypted in the database.
+
+A stored key is encrypted with Fernet (AES-128-CBC with HMAC-SHA256) under a key of its own, which follows by
+HKDF-SHA256 (RFC 5869) from `SECRET_KEY` and the provider's name: a row copied to another provider's name can't be read.
+Who has the database alone, a backup for example, has no key.
+"""
+
+import base64
+import hashlib
+import hmac
+import logging
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from django.conf import settings
+from django.utils import timezone
+
+from marketdata.models import ProviderKey
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
+
+log = logging.getLogger(__name__)
+
+# The providers that take a key, and the environment's name for it, which is also the setting's.
+VARIABLES = {"twelvedata": "TWELVEDATA_API_KEY", "alphavantage": "ALPHAVANTAGE_API_KEY"}
+LONGEST = 200
+
+Origin = Literal["environment", "stored", "unreadable", ""]
+
+
+class BadKey(Exception):
+    """What was given can't be a key, or the provider takes none. The text does not repeat it."""
+
+
+def secret(provider: str) -> str:
+    """The provider's key, the environment's first; empty if there is none that can be read."""
+    return _find(provider)[1]
+
+
+def origin(provider: str) -> Origin:
+    """Where the key comes from; `unreadable` if it was stored under another SECRET_KEY; empty if there is none."""
+    return _find(provider)[0]
+
+
+def fingerprint(provider: str) -> str:
+    """16 hexadecimal digits that tell one key from another and do not tell the key; empty without one."""
+    found = secret(provider)
+    return hmac.new(_derived(provider), found.encode(), hashlib.sha256).hexdigest()[:16] if found else ""
+
+
+def store(provider: str, secret: str, by: str) -> None:
+    """Keep the key, encrypted, instead of the one before. `by` is who gave it. Raises `BadKey`."""
+    if provider not in VARIABLES:
+        raise BadKey(f"{provider} takes no key; those that do are {', '.join(VARIABLES)}.")
+    secret = secret.strip()
+    if not secret:
+        raise BadKey("The key is empty. Paste it as the provider shows it.")
+    if len(secret) > LONGEST:
+        raise BadKey(f"The key has {len(secret)} characters; no key has more than {LONGEST}. Paste the key alone.")
+    if not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise BadKey("The key has spaces or characters in it that no key has. Paste the key alone.")
+    row = {"secret": _fernet(provider).encrypt(secret.encode()), "set_at": timezone.now(), "set_by": by[:150]}
+    ProviderKey.objects.update_or_create(provider=provider, defaults=row)
+
+
+def forget(provider: str) -> bool:
+    """Delete the stored key; whether there was one. The environment's is not ours to delete."""
+    return ProviderKey.objects.filter(provider=provider).delete()[0] > 0
+
+
+def _find(provider: str) -> tuple[Origin, str]:
+    if given := getattr(settings, VARIABLES.get(provider, ""), ""):
+        return "environment", given
+    row = ProviderKey.objects.filter(provider=provider).first() if provider in VARIABLES else None
+    if row is None:
+        return "", ""
+    from cryptography.fernet import InvalidToken
+
+    try:
+        return "stored", _fernet(provider).decrypt(bytes(row.secret)).decode()
+    except InvalidToken:
+        log.warning("a stored key can't be read: SECRET_KEY has changed; set it anew", extra={"provider": provider})
+        return "unreadable", ""
+
+
+def _fernet(provider: str) -> "Fernet":
+    from cryptography.fernet import Fernet
+
+    return Fernet(base64.urlsafe_b64encode(_derived(provider)))
+
+
+def _derived(provider: str) -> bytes:
+    return _expanded(settings.SECRET_KEY, provider)
+
+
+@lru_cache(maxsize=16)
+def _expanded(secret_key: str, provider: str) -> bytes:
+    """32 bytes for this purpose and this provider alone."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    purpose = f"chronos: the API key of {provider}"
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(secret_key.encode())
