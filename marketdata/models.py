@@ -1,5 +1,6 @@
 """Assets and their candles: facts shared by everybody, so no tenant here."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -66,13 +67,27 @@ is_symbol = RegexValidator(
 class AssetQuerySet(models.QuerySet["Asset"]):
     def called(self, text: str) -> "AssetQuerySet":
         """The asset with this canonical symbol, or the one that a provider spells so."""
-        symbol = canonical(text)
-        return self.filter(Q(symbol=symbol) | Q(spellings__spelling__iexact=text.strip())).distinct()
+        written = text.strip()
+        ours = Q(symbol=canonical(written)) | Q(symbol=written.upper())
+        return self.filter(ours | Q(spellings__spelling__iexact=written)).distinct()
+
+
+# Metals in dollars, and the future by which Yahoo has them: the contract of the next month, a proxy for the spot price.
+FUTURES = {"XAU-USD": "GC=F", "XAG-USD": "SI=F", "XPT-USD": "PL=F", "XPD-USD": "PA=F"}
+_METALS = {future: metal for metal, future in FUTURES.items()}
+_pair = re.compile(r"([A-Z]{3})?([A-Z]{3})=X")
 
 
 def canonical(text: str) -> str:
-    """The canonical form of a symbol as people write it: upper case, `BTC/USDT` as `BTC-USDT`. Does not validate."""
-    return text.strip().upper().replace("/", "-").replace(" ", "")
+    """The canonical form of a symbol as people write it. Does not validate.
+
+    Upper case; `BTC/USDT` as `BTC-USDT`; Yahoo's `EURUSD=X` as `EUR-USD`, its `JPY=X` as `USD-JPY`, its `GC=F` as
+    `XAU-USD`.
+    """
+    symbol = text.strip().upper().replace("/", "-").replace(" ", "")
+    if found := _pair.fullmatch(symbol):
+        return f"{found[1] or 'USD'}-{found[2]}"
+    return _METALS.get(symbol, symbol)
 
 
 class Asset(models.Model):

@@ -7,11 +7,12 @@ FIAT = frozenset(
      "MXN", "BRL", "CNY", "CNH", "HKD", "SGD", "KRW", "INR", "THB", "ILS", "RUB", "TWD", "IDR", "PHP", "MYR")
 )  # fmt: skip
 MONEY = FIAT | {"USDT", "USDC", "BUSD", "TUSD", "FDUSD", "DAI"}  # what things are priced in
+METALS = frozenset(("XAU", "XAG", "XPT", "XPD"))  # gold, silver, platinum, palladium; ISO 4217's codes
 _COINS = frozenset(("BTC", "ETH", "BNB", "SOL"))  # other coins are priced in these too
 
 
 def likely_class(symbol: str) -> AssetClass:
-    """`^GSPC` an index, `EUR-USD` a currency pair, `BTC-USDT` and `COINBASE_BTC-USD` crypto, `BRK-B` a stock."""
+    """`^GSPC` an index, `EUR-USD` a currency pair, `XAU-USD` a commodity, `BTC-USDT` crypto, `BRK-B` a stock."""
     if symbol.startswith("^"):
         return AssetClass.INDEX
     if symbol.endswith(("=X", "=F")):
@@ -19,4 +20,6 @@ def likely_class(symbol: str) -> AssetClass:
     base, hyphen, quote = symbol.rpartition("_")[2].partition("-")
     if not hyphen or quote not in MONEY | _COINS:
         return AssetClass.STOCK
+    if base in METALS and quote in FIAT:
+        return AssetClass.COMMODITY
     return AssetClass.FX if base in FIAT and quote in FIAT else AssetClass.CRYPTO

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from django.conf import settings
 
-from marketdata.models import AssetClass, Basis, Timeframe
+from marketdata.models import FUTURES, AssetClass, Basis, Timeframe
 from marketdata.providers.base import BadRequest, Fetched
 
 # Yahoo writes share classes with a hyphen (BRK-B) and exchanges with a dot (VOD.L). One letter is a class,
@@ -47,10 +47,12 @@ class Yahoo:
         return float(settings.YAHOO_REQUESTS_PER_SECOND)
 
     def spelling(self, symbol: str, asset_class: AssetClass) -> str:
-        """`BRK.B` as `BRK-B`, `BTC-USDT` as `BTC-USD`, `EUR-USD` as `EURUSD=X`; what has no rule stays as it is."""
+        """`BRK.B` as `BRK-B`, `BTC-USDT` as `BTC-USD`, `EUR-USD` as `EURUSD=X`, `XAU-USD` as `GC=F`; else as it is."""
         base, hyphen, quote = symbol.partition("-")
         if asset_class == AssetClass.CRYPTO and hyphen:
             return f"{base}-USD" if quote in _DOLLARS else symbol
+        if symbol in FUTURES:  # it has no spot prices of metals
+            return FUTURES[symbol]
         if asset_class == AssetClass.FX and hyphen:
             return f"{base}{quote}=X"
         stem, dot, suffix = symbol.rpartition(".")
