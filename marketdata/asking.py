@@ -5,19 +5,33 @@ Waiting goes through a `Waits`: a job's `Run`, which can be asked to stop, or `F
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
-import redis
-from django.core.cache import cache
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 from tenacity import RetryCallState, Retrying, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
-from marketdata.providers.base import MalformedResponse, Provider, ProviderError, RateLimited, Unavailable
-from marketdata.ratelimit import Bucket, TooLong
+from marketdata import credentials
+from marketdata.models import ProviderState
+from marketdata.providers.base import (
+    AuthError,
+    MalformedResponse,
+    Provider,
+    ProviderError,
+    ProviderTimeout,
+    QuotaExhausted,
+    RateLimited,
+    Unavailable,
+)
+from marketdata.ratelimit import Bucket, Quota, TooLong, Used
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -25,7 +39,9 @@ T = TypeVar("T")
 ATTEMPTS = 4
 PATIENCE = 120.0  # seconds for one question, all its attempts and waits together
 UNTOLD = 60.0  # seconds to wait when a provider limits us and does not say for how long
-SILENT, SILENT_SECONDS = 2, 60  # after so many assets without an answer a job asks for no more, for so long
+BREAKS_AFTER = 3  # questions in a row without an answer, with all their attempts; then nobody asks for a while
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60, 900
+TRIAL_SECONDS = PATIENCE + 60  # after that a trial's worker is taken for dead, and another may try
 
 
 class Waits(Protocol):
@@ -59,9 +75,13 @@ class Foreground:
 
 
 class Unasked(Unavailable):
-    """Nobody was asked, so nothing is learnt about the provider."""
+    """Nobody was asked, so nothing is learnt about the provider. `until` is when it is asked again."""
 
     retried = False
+
+    def __init__(self, text: str, until: datetime | None = None) -> None:
+        super().__init__(text)
+        self.until = until
 
 
 def answer(
@@ -69,24 +89,37 @@ def answer(
 ) -> T:
     """What `call` answers, after as many attempts as make sense. Raises the last attempt's `ProviderError`.
 
-    `subject` is the asset in words, for messages. A provider that asks for a pause pauses all workers. `troubled` is
-    told of a failure that is not over at once, while there is still hope.
+    `subject` is the asset in words, for messages. A provider that asks for a pause pauses all workers; one that has not
+    answered for a while is not asked (`Unasked`), nor one whose day's requests are used up (`QuotaExhausted`).
+    `troubled` is told of a failure that is not over at once, while there is still hope.
     """
-    if since := _silent_since(source, wait):
-        raise Unasked(
-            f"{source.label} has not answered since {since:%H:%M} UTC, so {subject} was not asked for now."
-            " The next refresh asks anew."
-        )
-    bucket = Bucket(source.name, source.requests_per_second)
+    with _with_key(source, subject) as key, _Circuit(source, subject) as circuit:
+        bucket = Bucket(f"{source.name} {key}".strip(), source.requests_per_second)
+        quota = Quota(source.name, source.daily_quota, key)
 
-    def attempt() -> T:
-        _take_turn(bucket, source, subject, wait)
-        try:
-            return wait.wait_for(call)
-        except RateLimited as told:
-            bucket.pause(UNTOLD if told.retry_after is None else told.retry_after)
-            raise
+        def attempt() -> T:
+            _take_turn(bucket, source, subject, wait)
+            if not quota.spend():
+                raise _used_up(source, subject, quota)
+            circuit.asked = True
+            try:
+                return wait.wait_for(partial(copy_context().run, call))
+            except RateLimited as told:
+                bucket.pause(UNTOLD if told.retry_after is None else told.retry_after)
+                raise
+            except QuotaExhausted:
+                quota.exhaust()
+                raise
 
+        return _attempts(subject, wait, troubled)(attempt)
+
+
+def quota_left(source: Provider) -> Used:
+    """Today's requests to the provider under its present key, and how many there may be."""
+    return Quota(source.name, source.daily_quota, credentials.fingerprint(source.name)).today()
+
+
+def _attempts(subject: str, wait: Waits, troubled: Callable[[ProviderError], None]) -> Retrying:
     def say_so(state: RetryCallState) -> None:
         error = _error(state)
         log.warning("a provider is asked again", extra={"subject": subject, "reason": str(error)})
@@ -94,7 +127,7 @@ def answer(
             troubled(error)
         wait.say(f"{error} Attempt {state.attempt_number + 1} of {ATTEMPTS} in {state.upcoming_sleep:.1f} s.")
 
-    attempts = Retrying(
+    return Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retried),
         stop=_no_use,
         wait=_pause,
@@ -102,7 +135,30 @@ def answer(
         before_sleep=say_so,
         reraise=True,
     )
-    return attempts(attempt)
+
+
+@contextmanager
+def _with_key(source: Provider, subject: str) -> Iterator[str]:
+    """The provider's key, at hand for the whole question; gives its fingerprint. Raises `AuthError` if there is none.
+
+    Turns and quotas go by key: another key has others.
+    """
+    if not source.needs_key:
+        yield ""
+        return
+    with credentials.at_hand(source.name):
+        if why := credentials.lacking(source.name, source.label):
+            raise AuthError(f"{subject} was not asked for. {why}")
+        yield credentials.fingerprint(source.name)
+
+
+def _used_up(source: Provider, subject: str, quota: Quota) -> QuotaExhausted:
+    used = quota.today()
+    said = f"all {used.limit} of today's requests are used" if used.limit == used.used else "it said so today"
+    return QuotaExhausted(
+        f"{source.label} was not asked for {subject}: {said}, and there are no more before 00:00 UTC."
+        " Refresh it again then, or name another provider."
+    )
 
 
 def _take_turn(bucket: Bucket, source: Provider, subject: str, wait: Waits) -> None:
@@ -140,22 +196,64 @@ def _no_use(state: RetryCallState) -> bool:
 
 # --- A provider that does not answer -----------------------------------------------------------------------------
 
+# One statement, so that workers who fail at once count each other. Only a question that was let through moves the
+# moment on: those that were under way when the circuit opened report the same outage.
+_FAILED = """
+INSERT INTO marketdata_providerstate AS state (provider, failure, failures) VALUES (%(provider)s, '', 1)
+ON CONFLICT (provider) DO UPDATE SET failures = state.failures + 1, closed_until = CASE
+    WHEN state.failures + 1 >= %(after)s
+    THEN statement_timestamp() + make_interval(
+        secs => least(%(longest)s, %(first)s * 2 ^ least(state.failures + 1 - %(after)s, 20)))
+END
+WHERE state.closed_until IS NULL OR %(trial)s
+RETURNING closed_until
+"""
 
-def _silent_since(source: Provider, wait: Waits) -> datetime | None:
-    """Since when it has not answered, if for several assets since this work was asked for. Newer work asks anew."""
-    with suppress(redis.RedisError):
-        silence = cache.get(f"silent:{source.name}")
-        if silence and silence["count"] >= SILENT and silence["since"] >= wait.since:
-            return silence["since"]  # type: ignore[no-any-return]
-    return None
 
+class _Circuit:
+    """The circuit breaker around one question. Its memory is the provider's row, so no restart loses it.
 
-def count_silence(source: Provider, *, answered: bool) -> None:
-    """Remember for a minute that it did not answer for one asset more, or forget all that because it answered."""
-    key = f"silent:{source.name}"
-    with suppress(redis.RedisError):
-        if answered:
-            cache.delete(key)
-            return
-        before = cache.get(key) or {"count": 0, "since": timezone.now()}
-        cache.set(key, before | {"count": before["count"] + 1}, SILENT_SECONDS)
+    Closed circuits let everybody through. After `BREAKS_AFTER` questions in a row without an answer it opens, and
+    nobody asks for a minute; then one question of one worker, the trial, goes through. If that is not answered either,
+    the pause doubles, up to a quarter of an hour. An answer closes the circuit, and "no" is an answer, "not so fast"
+    too. (Nygard, Release It!, "Circuit Breaker".)
+    """
+
+    def __init__(self, source: Provider, subject: str) -> None:
+        self.asked = False
+        self._source, self._subject, self._trial = source, subject, False
+        self._row = ProviderState.objects.filter(pk=source.name)
+
+    def __enter__(self) -> "_Circuit":
+        state = self._row.first()
+        if state and state.closed_until:
+            lease = Now() + timedelta(seconds=TRIAL_SECONDS)
+            self._trial = self._row.filter(closed_until__lte=Now()).update(closed_until=lease) == 1
+            if not self._trial:
+                raise self._open(state)
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, ProviderTimeout | MalformedResponse | Unavailable):
+            self._failed()
+        elif self.asked and (error is None or isinstance(error, ProviderError)):
+            self._row.exclude(failures=0, closed_until=None).update(failures=0, closed_until=None)
+        elif self._trial:  # stopped in mid-question or not even asked: the next one may try
+            with suppress(DatabaseError):
+                self._row.update(closed_until=Now())
+
+    def _failed(self) -> None:
+        limits = {"after": BREAKS_AFTER, "first": PAUSE_SECONDS, "longest": LONGEST_PAUSE_SECONDS}
+        with connection.cursor() as cursor:
+            cursor.execute(_FAILED, {"provider": self._source.name, "trial": self._trial, **limits})
+            row = cursor.fetchone()
+        if row and row[0]:
+            log.warning("a provider is not asked for a while", extra={"provider": self._source.name, "until": row[0]})
+
+    def _open(self, state: ProviderState) -> Unasked:
+        until = max(state.closed_until or timezone.now(), timezone.now())
+        return Unasked(
+            f"{self._source.label} has not answered {state.failures} times in a row, so {self._subject} was not asked"
+            f" for. It is asked again at {until:%H:%M:%S} UTC.",
+            until,
+        )

@@ -45,6 +45,15 @@ def explain(asset_class: AssetClass | str) -> list[Link]:
     return [_link(providers.named(name)) for name in names(asset_class) if providers.known(name)]
 
 
+def every() -> dict[AssetClass, list[Link]]:
+    """All classes' chains, as `explain` has them, each provider looked at once."""
+    rows = FallbackChain.objects.in_bulk()
+    named = {kind: list(rows[kind].providers) if kind in rows else list(USUAL[kind]) for kind in AssetClass}
+    wanted = {name for names in named.values() for name in names if providers.known(name)}
+    links = {name: _link(providers.named(name)) for name in wanted}
+    return {kind: [links[name] for name in names if name in links] for kind, names in named.items()}
+
+
 def names(asset_class: AssetClass | str) -> list[str]:
     """The chain as it is set, or else as it usually is."""
     asset_class = AssetClass(asset_class)
@@ -89,12 +98,5 @@ def _assets(asset_class: AssetClass) -> str:
 def _link(provider: Provider) -> Link:
     if not provider.needs_key:
         return Link(provider, True, "")
-    match credentials.origin(provider.name):
-        case "":
-            variable = credentials.VARIABLES[provider.name]
-            why = f"{provider.label} has no key: set one on the Data page, or {variable} in the environment."
-        case "unreadable":
-            why = f"{provider.label}'s stored key can't be read, because SECRET_KEY has changed: set it anew."
-        case _:
-            why = ""
+    why = credentials.lacking(provider.name, provider.label)
     return Link(provider, not why, why)

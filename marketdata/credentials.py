@@ -9,7 +9,11 @@ import base64
 import hashlib
 import hmac
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from django.conf import settings
@@ -49,6 +53,30 @@ def fingerprint(provider: str) -> str:
     return hmac.new(_derived(provider), found.encode(), hashlib.sha256).hexdigest()[:16] if found else ""
 
 
+def lacking(provider: str, label: str) -> str:
+    """Why a provider that wants a key has none, and what to do about it; empty if it has one."""
+    match origin(provider):
+        case "":
+            return f"{label} has no key: set one on the Data page, or {VARIABLES[provider]} in the environment."
+        case "unreadable":
+            return f"{label}'s stored key can't be read, because SECRET_KEY has changed: set it anew on the Data page."
+        case _:
+            return ""
+
+
+@contextmanager
+def at_hand(provider: str) -> Iterator[None]:
+    """Within the block, and in threads given its context, the key is what it was at its start.
+
+    Calls to the outside may not touch the database, and one question is asked under one key.
+    """
+    token = _held.set({**_held.get(), provider: _find(provider)})
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
 def store(provider: str, secret: str, by: str) -> None:
     """Keep the key, encrypted, instead of the one before. `by` is who gave it. Raises `BadKey`."""
     if provider not in VARIABLES:
@@ -69,7 +97,12 @@ def forget(provider: str) -> bool:
     return ProviderKey.objects.filter(provider=provider).delete()[0] > 0
 
 
+_held: ContextVar[Mapping[str, tuple[Origin, str]]] = ContextVar("keys at hand", default=MappingProxyType({}))
+
+
 def _find(provider: str) -> tuple[Origin, str]:
+    if provider in _held.get():
+        return _held.get()[provider]
     if given := getattr(settings, VARIABLES.get(provider, ""), ""):
         return "environment", given
     row = ProviderKey.objects.filter(provider=provider).first() if provider in VARIABLES else None

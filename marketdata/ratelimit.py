@@ -1,18 +1,23 @@
-"""How fast a provider may be asked: one bucket for all workers, kept in Valkey.
+"""How fast a provider may be asked, and how often in a day: limits that all workers share.
 
-The bucket is a generic cell rate algorithm: it stores the moment from which the next request is free. Taking a turn
-moves that moment on by one interval and says how long to wait for it, so that everybody who waits has a place in the
-line. A provider that asks for a pause pauses everybody. While Valkey is away each process keeps the same rate by
-itself: slower than nothing, never unlimited.
+The pace is kept in Valkey. The bucket is a generic cell rate algorithm: it stores the moment from which the next
+request is free. Taking a turn moves that moment on by one interval and says how long to wait for it, so that everybody
+who waits has a place in the line. A provider that asks for a pause pauses everybody. While Valkey is away each process
+keeps the same rate by itself: slower than nothing, never unlimited.
+
+A day's requests are counted in PostgreSQL, each before it is sent, so that neither a restart nor an emptied Valkey
+forgets any.
 """
 
 import logging
 import threading
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import redis
 from django.conf import settings
+from django.db import connection
 
 log = logging.getLogger(__name__)
 
@@ -103,3 +108,60 @@ def _valkey() -> redis.Redis:
     if _connection is None:
         _connection = redis.Redis.from_url(settings.CACHE_URL, socket_timeout=2, socket_connect_timeout=2)
     return _connection
+
+
+# --- The day's requests ------------------------------------------------------------------------------------------
+
+# The database's clock says which day it is, for all workers. No row comes back when the day's requests are used up.
+_SPEND = """
+INSERT INTO marketdata_providerquota AS quota (provider, key, day, used, "limit")
+SELECT %(provider)s, %(key)s, (statement_timestamp() AT TIME ZONE 'UTC')::date, 1, %(limit)s
+WHERE %(limit)s IS NULL OR %(limit)s > 0
+ON CONFLICT (provider, key, day) DO UPDATE SET used = quota.used + 1, "limit" = excluded."limit"
+WHERE quota.exhausted_at IS NULL AND (excluded."limit" IS NULL OR quota.used < excluded."limit")
+RETURNING used
+"""
+_EXHAUST = """
+INSERT INTO marketdata_providerquota AS quota (provider, key, day, used, "limit", exhausted_at)
+VALUES (%(provider)s, %(key)s, (statement_timestamp() AT TIME ZONE 'UTC')::date, 1, %(limit)s, statement_timestamp())
+ON CONFLICT (provider, key, day) DO UPDATE SET exhausted_at = coalesce(quota.exhausted_at, excluded.exhausted_at)
+"""
+_USED = """
+SELECT used, exhausted_at IS NOT NULL FROM marketdata_providerquota
+WHERE provider = %(provider)s AND key = %(key)s AND day = (statement_timestamp() AT TIME ZONE 'UTC')::date
+"""
+
+
+class Used(NamedTuple):
+    """Requests of today, and how many there may be; None without a limit. `over` if there are none left."""
+
+    used: int
+    limit: int | None
+    over: bool
+
+
+@dataclass(frozen=True)
+class Quota:
+    """A provider's requests of one day (UTC) under one key, of which `key` is a fingerprint. None: no limit."""
+
+    provider: str
+    limit: int | None
+    key: str = ""
+
+    def spend(self) -> bool:
+        """Count a request that is about to be sent; whether it may be."""
+        return bool(self._run(_SPEND))
+
+    def exhaust(self) -> None:
+        """The provider says that it was enough, whatever our count: none are left today."""
+        self._run(_EXHAUST)
+
+    def today(self) -> Used:
+        found = self._run(_USED)
+        used, exhausted = found[0] if found else (0, False)
+        return Used(used, self.limit, exhausted or (self.limit is not None and used >= self.limit))
+
+    def _run(self, sql: str) -> list[tuple[int, bool]]:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, {"provider": self.provider, "key": self.key, "limit": self.limit})
+            return cursor.fetchall() if cursor.description else []

@@ -97,10 +97,7 @@ def _question(spelling: str) -> "Question":
 
     key = credentials.secret(AlphaVantage.name)
     if not key:
-        raise AuthError(
-            f"{LABEL} was not asked for {spelling}: it wants a key."
-            f" Set one on the Data page, or {credentials.VARIABLES[AlphaVantage.name]} in the environment."
-        )
+        raise AuthError(f"{spelling} was not asked for. {credentials.lacking(AlphaVantage.name, LABEL)}")
     params = {"function": "TIME_SERIES_DAILY", "symbol": spelling, "outputsize": "compact", "apikey": key}
     return Question(LABEL, spelling, f"{settings.ALPHAVANTAGE_BASE_URL}/query", params, secret=key)
 

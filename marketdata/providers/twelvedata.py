@@ -127,10 +127,7 @@ def _question(spelling: str, timeframe: Timeframe, since: datetime, until: datet
 
     key = credentials.secret(TwelveData.name)
     if not key:
-        raise AuthError(
-            f"{LABEL} was not asked for {spelling}: it wants a key."
-            f" Set one on the Data page, or {credentials.VARIABLES[TwelveData.name]} in the environment."
-        )
+        raise AuthError(f"{spelling} was not asked for. {credentials.lacking(TwelveData.name, LABEL)}")
     first = _first_day(timeframe, since.date()) if timeframe.is_daily else since
     params = {
         "symbol": spelling,
