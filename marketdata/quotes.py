@@ -1,4 +1,4 @@
-"""The last closes of many assets in two queries, as cells that a page only has to place."""
+"""The last closes of many assets in a few queries, as cells that a page only has to place."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from chronos.core import figures
 from marketdata import freshness
+from marketdata.calendars import Book
 from marketdata.models import Asset, Series, Timeframe
 from marketdata.sources import label
 
@@ -60,11 +61,11 @@ class Quote:
 
 
 def quotes(assets: Sequence[Asset], points: int = POINTS, now: datetime | None = None) -> dict[int, Quote]:
-    """By asset id, for every asset given; two queries however many there are."""
-    now = now or timezone.now()
+    """By asset id, for every asset given; a handful of queries however many there are."""
+    now, book = now or timezone.now(), Book()
     best = preferred(assets)
     closes = last_closes([(pk, series.timeframe) for pk, series in best.items()], points)
-    return {asset.pk: _quote(asset, best.get(asset.pk), closes.get(asset.pk), now) for asset in assets}
+    return {asset.pk: _quote(asset, best.get(asset.pk), closes.get(asset.pk), now, book) for asset in assets}
 
 
 def preferred(assets: Iterable[Asset]) -> dict[int, Series]:
@@ -89,13 +90,15 @@ def last_closes(wanted: Sequence[tuple[int, str]], points: int) -> dict[int, tup
         return {pk: (opens[::-1], closes[::-1]) for pk, opens, closes in cursor.fetchall()}
 
 
-def _quote(asset: Asset, series: Series | None, found: tuple[list[float], list[float]] | None, now: datetime) -> Quote:
+def _quote(
+    asset: Asset, series: Series | None, found: tuple[list[float], list[float]] | None, now: datetime, book: Book
+) -> Quote:
     opens, closes = found or ([], [])
     at = datetime.fromtimestamp(opens[-1], UTC) if opens else None
     last = closes[-1] if closes else None
     change = closes[-1] / closes[-2] - 1 if len(closes) > 1 and closes[-2] else None
     whole = closes[-1] / closes[0] - 1 if len(closes) > 1 and closes[0] else None
-    fresh = freshness.judge(asset, series if closes else _emptied(series), now)
+    fresh = freshness.judge(asset, series if closes else _emptied(series), now, book)
     source = label(series.source) if series and closes else ""
     return Quote(
         asset=asset,
