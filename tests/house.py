@@ -20,6 +20,7 @@ os.environ |= {
     "CHRONOS_VAR": str(_var),
     "CHRONOS_ENV_FILE": os.devnull,  # a developer's .env must not point the tests at real data
     "LOG_LEVEL": "WARNING",
+    "OKX_BASE_URL": "http://127.0.0.1:9",  # nobody: no test asks the real one
 }
 
 # Filled by migrations, not by tests.

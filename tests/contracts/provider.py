@@ -1,7 +1,14 @@
-"""The battery that every provider of candles must pass. The subclass gives samples and a loopback server."""
+"""The battery that every provider of candles must pass. The subclass gives samples and a loopback server.
 
+The faults of a loopback server have the same names everywhere where they are the same fault; `PLAYED` must be among
+them. Null bars, capped pages, clocks that go wrong and symbols that disappear are played by methods, because each
+server does them in its own way.
+"""
+
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from math import ceil
 from typing import Any
 
 import pytest
@@ -21,6 +28,8 @@ from marketdata.providers.base import (
     Unavailable,
 )
 
+PLAYED = {"429", "500", "503", "slow", "truncated", "garbage", "nothing"}
+
 
 class ProviderContract:
     """Subclass, name it `Test…`, give the samples and the two fixtures."""
@@ -31,6 +40,7 @@ class ProviderContract:
     unknown: str  # in the provider's spelling
     # our error: the loopback server's names of the faults that stand for it
     faults: dict[type[ProviderError], tuple[str, ...]]
+    told_to_wait: tuple[str, ...] = ("429",)  # the faults that may carry a Retry-After
 
     @pytest.fixture
     def server(self) -> Any:
@@ -41,6 +51,27 @@ class ProviderContract:
     def quick(self) -> None:
         """Makes the provider's own timeout short."""
         raise NotImplementedError
+
+    def play_null_bars(self, server: Any) -> None:
+        """Give some of the candles of `self.spelling` without prices, until mended."""
+        server.fail(self.spelling, "nulls")
+
+    def play_capped_pages(self, server: Any) -> None:
+        """Give fewer candles of `self.spelling` than were asked for, without saying so, until mended."""
+        server.fail(self.spelling, "capped")
+
+    def play_a_wrong_clock(self, server: Any, by: timedelta) -> None:
+        """Let the server's clock be `by` ahead of ours."""
+        server.now = lambda: datetime.now(UTC) + by
+
+    def play_a_delisting(self, server: Any) -> None:
+        """Let the server know `self.spelling` no more, as after a delisting or a new name."""
+        del server.listings[self.spelling]
+
+    @property
+    def short(self) -> Timeframe:
+        """A timeframe whose candles are over several times in a day."""
+        return next((one for one in (Timeframe.M5, Timeframe.H1) if one in self.provider.windows), Timeframe.D1)
 
     @property
     def spelling(self) -> str:
@@ -124,6 +155,57 @@ class ProviderContract:
             assert self.provider.label in text, text
             assert len(text) <= 300, text
             server.mend()
+
+    def test_every_fault_that_has_a_name_is_played(self) -> None:
+        assert {name for names in self.faults.values() for name in names} >= PLAYED
+
+    def test_a_wait_that_was_asked_for_is_told_and_only_that(self, server: Any, quick: None) -> None:
+        for fault in self.told_to_wait:
+            for wait in (7, None):
+                server.fail(self.spelling, fault, retry_after=wait)
+                with pytest.raises(RateLimited) as caught:
+                    self.ask()
+                assert caught.value.retry_after == wait, fault
+                server.mend()
+
+    def test_bars_without_prices_are_no_candles_and_cost_no_other(self, server: Any) -> None:
+        until = datetime.now(UTC)
+        healthy = self.prices(self.ask(until=until))
+        self.play_null_bars(server)
+        found = self.prices(self.ask(until=until))
+        assert 0 < len(found) < len(healthy)
+        assert found.items() <= healthy.items()
+
+    def test_a_page_cut_short_loses_no_candle(self, server: Any) -> None:
+        until = datetime.now(UTC)
+        healthy = self.prices(self.ask(until=until))
+        self.play_capped_pages(server)
+        try:
+            assert self.prices(self.ask(until=until)) == healthy
+        except ProviderError as error:  # it may also refuse such an answer
+            assert error.retried
+            assert not error.answered
+
+    @pytest.mark.parametrize("minutes", [-12, 12])
+    def test_a_wrong_clock_of_theirs_changes_no_candle(self, server: Any, minutes: int) -> None:
+        until, days = datetime.now(UTC), 40 if self.short.is_daily else 3
+        healthy = self.prices(self.ask(self.short, days, until))
+        self.play_a_wrong_clock(server, timedelta(minutes=minutes))
+        found = self.prices(self.ask(self.short, days, until))
+        assert all(healthy.get(at, prices) == prices for at, prices in found.items())
+        late = [at for at in healthy if at not in found]
+        assert len(late) <= (ceil(timedelta(minutes=12) / self.short.length) if minutes < 0 else 0) + 1
+        assert all(at + self.short.length <= datetime.now(UTC) for at in found if not self.short.is_daily)
+
+    def test_a_symbol_that_was_delisted_or_renamed_is_named(self, server: Any) -> None:
+        assert self.ask().candles.num_rows > 20
+        self.play_a_delisting(server)
+        with pytest.raises(SymbolNotFound, match=re.escape(self.spelling)):
+            self.ask()
+
+    def prices(self, fetched: Fetched) -> dict[datetime, tuple[str, ...]]:
+        rows = fetched.candles.to_pylist()
+        return {row["open_time"]: (row["open"], row["high"], row["low"], row["close"]) for row in rows}
 
     def test_an_error_is_forgotten_when_the_provider_is_well_again(self, server: Any, quick: None) -> None:
         for fault in (name for names in self.faults.values() for name in names):
