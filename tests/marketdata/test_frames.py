@@ -1,0 +1,279 @@
+"""History as aligned arrays: what a frame holds, how it is adjusted, and what is refused."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from marketdata import columns, frames, shelf
+from marketdata.ingestion import ingest
+from marketdata.models import Asset, Basis, Candle, CorporateAction, Series
+from tests.marketdata.candles import day, row, table
+
+pytestmark = pytest.mark.usefixtures("house")
+fresh = count(1)
+every_time = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+)
+
+
+def keep(symbol: str, days, timeframe: str = "1d", **numbers) -> Asset:
+    """An asset with a candle on each of the days (numbers or moments); the close is 11 plus the day's number."""
+    asset, _ = Asset.objects.get_or_create(symbol=symbol)
+    rows = [
+        row(at if isinstance(at, datetime) else day(at), close=f"11.{n:04d}", **numbers) for n, at in enumerate(days)
+    ]
+    ingest(asset, timeframe, table(rows), source="test")
+    return asset
+
+
+def opens(frame: frames.Frame) -> list[int]:
+    return [(at - np.datetime64("2020-01-01")) // np.timedelta64(1, "D") for at in frame.times]
+
+
+def test_one_asset():
+    keep("ACME", range(5))
+    frame = frames.read("ACME", "1d")
+    assert frame.symbols == ("ACME",)
+    assert frame.times.dtype == "datetime64[us]"
+    assert opens(frame) == [0, 1, 2, 3, 4]
+    assert list(frame.columns) == ["open", "high", "low", "close", "volume"]
+    assert frame["close"].tolist() == [[11.0, 11.0001, 11.0002, 11.0003, 11.0004]]
+    assert frame["volume"].shape == (1, 5)
+    assert frame.complete.all()
+    (part,) = frame.parts
+    assert (part.candles, part.revision, part.source) == (5, 0, "test")
+    assert (part.first, part.last) == (day(0), day(4))
+
+
+def test_one_asset_is_a_view_of_the_file_that_nobody_can_write_to():
+    keep("ACME", range(5))
+    for _ in range(2):  # just built, and found
+        frame = frames.read("ACME", "1d", start=day(1), columns=("close", "volume"))
+        for values in (frame.times, *frame.columns.values()):
+            assert not values.flags.writeable
+            assert not values.flags.owndata
+        assert frame["close"].flags.c_contiguous
+
+
+def test_a_range_is_half_open():
+    keep("ACME", range(5))
+    assert opens(frames.read("ACME", "1d", start=day(1), end=day(3))) == [1, 2]
+    assert opens(frames.read("ACME", "1d", start=day(1) + timedelta(hours=1), end=day(3) + timedelta(hours=1))) == [
+        2,
+        3,
+    ]
+    assert opens(frames.read("ACME", "1d", start=day(9))) == []
+    assert opens(frames.read("ACME", "1d", end=day(0))) == []
+
+
+def test_assets_are_aligned_by_their_opens():
+    keep("LONG", [0, 1, 2, 4, 5, 7])
+    keep("SAME", [0, 1, 2, 4, 5, 7])
+    keep("LATE", [4, 5, 7])
+    keep("ODD", [1, 3, 9])
+    Asset.objects.create(symbol="NONE")
+    frame = frames.read(["ODD", "LATE", "NONE", "LONG", "SAME"], "1d", columns=["close"])
+    assert opens(frame) == [0, 1, 2, 3, 4, 5, 7, 9]
+    nan = float("nan")
+    long = [11.0, 11.0001, 11.0002, nan, 11.0003, 11.0004, 11.0005, nan]
+    expected = [
+        [nan, 11.0, nan, 11.0001, nan, nan, nan, 11.0002],
+        [nan, nan, nan, nan, 11.0, 11.0001, 11.0002, nan],
+        [nan] * 8,
+        long,
+        long,
+    ]
+    np.testing.assert_array_equal(frame["close"], expected)
+    assert frame["close"].flags.c_contiguous
+    assert [part.candles for part in frame.parts] == [3, 3, 0, 6, 6]
+
+
+@every_time
+@given(data=st.data())
+def test_whatever_the_opens_alignment_is_an_outer_join(data):
+    unit = data.draw(st.sampled_from(["1d", "1m"]))
+    step = timedelta(days=1) if unit == "1d" else timedelta(minutes=1)
+    kept = {}
+    for places in data.draw(st.lists(st.sets(st.integers(0, 12)), min_size=1, max_size=4)):
+        symbol = f"A{next(fresh)}"
+        kept[symbol] = {day(0) + step * place for place in places}
+        keep(symbol, sorted(kept[symbol]), unit)
+    frame = frames.read(list(kept), unit, columns=["close"])
+    union = sorted(set().union(*kept.values()))
+    assert [at.replace(tzinfo=UTC) for at in frame.times.tolist()] == union
+    for symbol, closes in zip(frame.symbols, frame["close"], strict=True):
+        assert [at for at, value in zip(union, closes, strict=True) if value == value] == sorted(kept[symbol])
+
+
+numbers = st.decimals(min_value=0, max_value=Decimal("9999999999.9999999999"), places=10)
+
+
+@every_time
+@given(values=st.lists(st.tuples(numbers, st.none() | numbers, numbers), min_size=1, max_size=8))
+def test_numbers_are_the_nearest_doubles_of_what_is_stored(values):
+    asset = Asset.objects.create(symbol=f"A{next(fresh)}")
+    rows = [
+        row(
+            day(n),
+            *(f"{price:f}",) * 4,
+            volume=f"{volume:.8f}",
+            adj_close=None if adjusted is None else f"{adjusted:f}",
+        )
+        for n, (price, adjusted, volume) in enumerate(values)
+    ]
+    ingest(asset, "1d", table(rows), source="test")
+    frame = frames.read(asset, "1d", columns=columns.NUMBERS)
+    stored = Candle.objects.filter(asset=asset).order_by("open_time")
+    for name in columns.NUMBERS:
+        exact = [getattr(candle, name) for candle in stored]
+        np.testing.assert_array_equal(frame[name][0], [float("nan") if x is None else float(x) for x in exact])
+
+
+def test_what_is_appended_extends_the_file_and_a_changed_past_makes_a_new_one():
+    acme = keep("ACME", range(5))
+    before = frames.read("ACME", "1d")
+    path = shelf.root() / "1d" / f"{acme.pk}.columns"
+    inode = path.stat().st_ino
+    ingest(acme, "1d", table([row(day(5)), row(day(6), adj_close="10")]), source="test")
+    frame = frames.read("ACME", "1d", columns=("close", "adj_close"))
+    assert opens(frame) == [0, 1, 2, 3, 4, 5, 6]
+    np.testing.assert_array_equal(frame["adj_close"][0], [np.nan] * 6 + [10])
+    assert path.stat().st_ino == inode
+    ingest(acme, "1d", table([row(day(2), close="9.5")]), source="test")
+    assert frames.read("ACME", "1d")["close"][0, 2] == 9.5
+    assert path.stat().st_ino != inode
+    assert before["close"][0].tolist() == [11.0, 11.0001, 11.0002, 11.0003, 11.0004]  # as it was
+
+
+def test_a_file_that_is_full_is_copied_into_a_larger_one():
+    acme, rooms = Asset.objects.create(symbol="ACME"), set()
+    for first in range(0, 3000, 600):
+        rows = [row(day(0) + timedelta(minutes=n), close="10.5") for n in range(first, first + 600)]
+        ingest(acme, "1m", table(rows), source="test")
+        assert len(frames.read("ACME", "1m")) == first + 600
+        rooms.add((shelf.root() / "1m" / f"{acme.pk}.columns").stat().st_ino)
+    assert 2 <= len(rooms) < 5
+    assert columns.intact(shelf.take(shelf.wanted([(acme.pk, "1m")])[acme.pk, "1m"]))
+
+
+# --- Fingerprints ------------------------------------------------------------------------------------------------
+
+
+def test_the_fingerprint_tells_the_range_and_changes_with_the_data():
+    acme = keep("ACME", range(5))
+    whole, part = frames.fingerprint("ACME", "1d"), frames.fingerprint("ACME", "1d", day(1), day(3))
+    assert whole.startswith("1d:r0:20200101T0000-20200105T0000:5:")
+    assert part.startswith("1d:r0:20200102T0000-20200103T0000:2:")
+    assert frames.read(acme, "1d", day(1), day(3)).parts[0].fingerprint == part
+    ingest(acme, "1d", table([row(day(5))]), source="test")
+    assert frames.fingerprint("ACME", "1d", end=day(5)) == whole
+    ingest(acme, "1d", table([row(day(0), volume="101")]), source="test")
+    assert frames.fingerprint("ACME", "1d", end=day(5)) != whole
+    assert frames.fingerprint("ACME", "1d", day(1), day(3)) == part.replace("r0", "r1")
+
+
+def test_the_checksum_is_the_sum_of_the_stated_hash():
+    keep("ACME", range(3), adj_close="10.5")
+    frame = frames.read("ACME", "1d", columns=columns.NUMBERS)
+    total = 0
+    for place, at in enumerate(frame.times.astype(np.int64).tolist()):
+        h = at % 2**64
+        for name in columns.NUMBERS:
+            value = frame[name][0, place]
+            bits = 0x7FF8000000000000 if np.isnan(value) else int(np.float64(value).view(np.uint64))
+            h = mixed(bits ^ h)
+        total += h
+    assert frame.parts[0].checksum == total % 2**64
+
+
+def mixed(x: int) -> int:
+    """SplitMix64's output, written a second time in Python."""
+    x = (x + 0x9E3779B97F4A7C15) % 2**64
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    return x ^ (x >> 31)
+
+
+def test_the_checksum_grows_as_if_it_had_been_made_at_once():
+    acme = keep("ACME", range(3))
+    frames.read("ACME", "1d")
+    ingest(acme, "1d", table([row(day(3), adj_close="9")]), source="test")
+    grown = frames.fingerprint("ACME", "1d")
+    (shelf.root() / "1d" / f"{acme.pk}.columns").unlink()
+    assert frames.fingerprint("ACME", "1d") == grown
+
+
+# --- Adjustment --------------------------------------------------------------------------------------------------
+
+
+def split(asset: Asset, number: int, value: str = "2") -> None:
+    CorporateAction.objects.create(
+        asset=asset, kind="split", ex_date=day(number).date(), value=Decimal(value), source="test"
+    )
+
+
+def test_prices_as_traded_are_divided_by_later_splits():
+    acme = keep("ACME", range(4))
+    Series.objects.update(basis=Basis.RAW)
+    split(acme, 2)
+    raw, adjusted = (frames.read(acme, "1d", adjust=adjust) for adjust in ("raw", "split"))
+    assert raw["open"][0].tolist() == [10, 10, 10, 10]
+    assert adjusted["open"][0].tolist() == [5, 5, 10, 10]
+    assert adjusted["volume"][0].tolist() == [200, 200, 100, 100]
+    assert raw.parts[0].fingerprint != adjusted.parts[0].fingerprint
+    assert frames.read(acme, "1d", adjust="split", end=day(1))["open"][0].tolist() == [5]
+
+
+def test_split_adjusted_prices_are_what_they_are_and_were_traded_higher():
+    acme = keep("ACME", range(4))
+    split(acme, 2)
+    assert frames.read(acme, "1d")["open"][0].tolist() == [10, 10, 10, 10]
+    assert not frames.read(acme, "1d")["open"].flags.owndata
+    raw = frames.read(acme, "1d", adjust="raw", columns=["open", "volume"])
+    assert raw["open"][0].tolist() == [20, 20, 10, 10]
+    assert raw["volume"][0].tolist() == [50, 50, 100, 100]
+
+
+def test_total_return_counts_dividends_and_a_part_is_as_the_whole():
+    acme = keep("ACME", range(4))
+    CorporateAction.objects.create(
+        asset=acme, kind="dividend", ex_date=day(2).date(), value=Decimal("1.10001"), source="test"
+    )
+    whole = frames.read(acme, "1d", adjust="total", columns=["close"])["close"][0]
+    np.testing.assert_allclose(whole, [11 * 0.9, 11.0001 * 0.9, 11.0002, 11.0003], rtol=1e-12)
+    np.testing.assert_array_equal(frames.read(acme, "1d", day(1), day(2), ["close"], "total")["close"][0], whole[1:2])
+
+
+# --- Refused -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"timeframe": "2d"}, "'2d' is no timeframe; choose one of 1m, 5m"),
+        ({"columns": ("close", "vwap")}, "'vwap' is no column; choose of open, high"),
+        ({"adjust": "all"}, "adjust='all' is not known; choose one of raw, split, total"),
+        ({"start": datetime(2020, 1, 1)}, "start=2020-01-01 00:00:00 has no time zone; give it one"),
+        ({"as_of": datetime(2020, 1, 1)}, "as_of=2020-01-01 00:00:00 has no time zone"),
+        ({"start": day(2), "end": day(1)}, "lies after end"),
+        ({"assets": "NOPE"}, "There is no asset called NOPE; fetch or import it first"),
+        ({"assets": []}, "There is no asset to read"),
+        ({"from_timeframe": "1w"}, "1d bars can't be made of 1w candles"),
+    ],
+)
+def test_what_does_not_exist_is_named(arguments, words):
+    keep("ACME", range(2))
+    with pytest.raises(ValueError, match=words):
+        frames.read(**{"assets": "ACME", "timeframe": "1d"} | arguments)
+
+
+def test_an_asset_without_candles_is_an_empty_row():
+    Asset.objects.create(symbol="NONE")
+    frame = frames.read("NONE", "1d")
+    assert frame["close"].shape == (1, 0)
+    assert frame.parts[0].fingerprint == "1d:r0:empty:0:0000000000000000"
