@@ -3,17 +3,21 @@
 import logging
 from typing import Any
 
+from celery import shared_task
 from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
+from django.utils import timezone
 from pydantic import BaseModel
 
-from chronos.core import jobs
+from chronos.core import jobs, tenancy
 from chronos.core.jobs import Outcome, Run, job
 from chronos.core.models import Job, JobLine, User
+from marketdata import calendars
 from marketdata.fetching import Refreshed
 from marketdata.fetching import refresh as refresh_series
 from marketdata.jobs import missing, row, sentence
-from marketdata.models import Asset, Timeframe
+from marketdata.models import Asset, Series, Timeframe
+from universes import scheduling
 from universes.models import Membership, Universe
 
 log = logging.getLogger(__name__)
@@ -25,7 +29,7 @@ class RefreshUniverse(BaseModel):
 
 
 class RefreshAll(BaseModel):
-    timeframe: Timeframe = Timeframe.D1
+    timeframe: Timeframe | None = None  # only what is due of this one
 
 
 @job("refresh-universe", RefreshUniverse)
@@ -38,17 +42,30 @@ def run_refresh_universe(params: RefreshUniverse, run: Run) -> Outcome:
         members = _assets_of(Membership.objects.current().filter(universe=universe))
     if not members:
         return Outcome("The universe has no members yet; add some, then refresh.", "done", {"assets": []})
-    return _refresh_each(members, params.timeframe, run)
+    return _refresh_each([(asset, params.timeframe) for asset in members], run)
 
 
-@job("refresh-all", RefreshAll)
+@job(scheduling.KIND, RefreshAll)
 def run_refresh_all(params: RefreshAll, run: Run) -> Outcome:
-    """The house's own: every asset that is a member of any universe now, each once."""
+    """The house's own: every series of a member of any universe whose market has made a new candle, each once."""
     with run.acting():
-        members = _assets_of(Membership.objects.current().filter(asset__is_sample=False))
-    if not members:
-        return Outcome("No universe has members that a provider could be asked for.", "done", {"assets": []})
-    return _refresh_each(members, params.timeframe, run)
+        due = scheduling.due_series(timezone.now(), params.timeframe)
+    if not due:
+        return Outcome("Nothing is due: no market has made a candle that is not here.", "done", {"assets": []})
+    return _refresh_each(due, run)
+
+
+@shared_task(name=scheduling.LOOK, ignore_result=True)
+def refresh_due() -> bool:
+    """What the schedule calls every minute: start the house's refresh if anything is due; True if so.
+
+    Two looks at once start one job, and while it runs no other is started.
+    """
+    with tenancy.as_system("look which series are due"):
+        if not scheduling.due_series(timezone.now()):
+            return False
+        jobs.start(scheduling.KIND, {}, owner=None, subject=scheduling.SUBJECT, key="schedule")
+    return True
 
 
 def refresh(universe: Universe, user: User, timeframe: Timeframe = Timeframe.D1) -> Job:
@@ -67,28 +84,41 @@ def _assets_of(stays: QuerySet[Membership]) -> list[Asset]:
     return list(Asset.objects.filter(pk__in=stays.values("asset")).order_by("symbol"))
 
 
-def _refresh_each(members: list[Asset], timeframe: Timeframe, run: Run) -> Outcome:
+def _refresh_each(wanted: list[tuple[Asset, Timeframe]], run: Run) -> Outcome:
     """One after the other; the failure of one does not stop the others."""
     found: list[Refreshed] = []
-    for number, asset in enumerate(members):
-        run.step(number, len(members), f"{number + 1} of {len(members)} · {asset.symbol}")
+    for number, (asset, timeframe) in enumerate(wanted):
+        run.step(number, len(wanted), f"{number + 1} of {len(wanted)} · {_named(asset, timeframe)}")
         one = _refresh_one(asset, timeframe, run)
         run.say(sentence(one), _LEVELS[one.status])
         found.append(one)
-    run.step(len(members), len(members), f"{len(members)} of {len(members)}")
+    run.step(len(wanted), len(wanted), f"{len(wanted)} of {len(wanted)}")
     return _outcome(found)
+
+
+def _named(asset: Asset, timeframe: Timeframe) -> str:
+    return asset.symbol if timeframe is Timeframe.D1 else f"{asset.symbol} {timeframe}"
 
 
 def _refresh_one(asset: Asset, timeframe: Timeframe, run: Run) -> Refreshed:
     """What nobody foresaw is this asset's failure only; a lost database is the runner's, who has the job resumed."""
     try:
-        return refresh_series(asset, timeframe, run)
+        found = refresh_series(asset, timeframe, run)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         log.exception("the refresh of an asset failed", extra={"symbol": asset.symbol})
         text = f"An unexpected fault ({type(error).__name__}) stopped its refresh. The worker's log has the details."
-        return Refreshed(asset, timeframe, status="failed", error=text)
+        found = Refreshed(asset, timeframe, status="failed", error=text)
+    _reschedule(asset, timeframe)
+    return found
+
+
+def _reschedule(asset: Asset, timeframe: Timeframe) -> None:
+    """Whatever became of it, it must not be due again at once: the schedule would run in circles."""
+    series = Series.objects.filter(asset=asset, timeframe=timeframe).first()
+    if not asset.is_sample and (series is None or series.due_at is None or series.due_at <= timezone.now()):
+        calendars.reschedule(asset, timeframe)
 
 
 _LEVELS = {"done": JobLine.Level.INFO, "partial": JobLine.Level.WARNING, "failed": JobLine.Level.ERROR}
@@ -99,14 +129,15 @@ def _outcome(found: list[Refreshed]) -> Outcome:
     asked = [one for one in found if not one.asset.is_sample]
     result: dict[str, Any] = {"assets": [row(one).for_programs() for one in found]}
     if not asked:
-        return Outcome(f"{_assets(len(found))}, all bundled samples: nothing to refresh.", "done", result)
+        return Outcome(f"{_assets(found)}, all bundled samples: nothing to refresh.", "done", result)
     if not lacking:
-        return Outcome(f"{_assets(len(asked))} up to date: {_news(asked)}.", "done", result)
+        return Outcome(f"{_assets(asked)} up to date: {_news(asked)}.", "done", result)
     result["missing"] = [missing(one) for one in lacking]
-    names = ", ".join(one.asset.symbol for one in lacking[:5]) + (" and others" if len(lacking) > 5 else "")
+    symbols = list(dict.fromkeys(one.asset.symbol for one in lacking))
+    names = ", ".join(symbols[:5]) + (" and others" if len(symbols) > 5 else "")
     if all(one.status == "failed" for one in asked):
         return Outcome(f"Nothing came for {names}. {_reason(lacking)}", "failed", result)
-    summary = f"{len(lacking)} of {_assets(len(asked))} lack candles ({names}); {_news(asked)}. {_reason(lacking)}"
+    summary = f"{len(symbols)} of {_assets(asked)} lack candles ({names}); {_news(asked)}. {_reason(lacking)}"
     return Outcome(summary, "partial", result)
 
 
@@ -124,5 +155,6 @@ def _reason(lacking: list[Refreshed]) -> str:
     return "The log says why for each."
 
 
-def _assets(many: int) -> str:
+def _assets(found: list[Refreshed]) -> str:
+    many = len({one.asset.pk for one in found})
     return f"{many} asset{'' if many == 1 else 's'}"
