@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
 
 from chronos.core import figures
 from marketdata import freshness, sources
-from marketdata.models import Asset, FetchWindow, ProviderState, QuarantinedCandle, Series, Timeframe, canonical
+from marketdata.calendars import Book
+from marketdata.models import Asset, FetchWindow, QuarantinedCandle, Series, Timeframe, canonical
 
 INTERRUPTED = timedelta(minutes=15)  # a window still being asked after so long lost its worker
 HELD = Q(state=QuarantinedCandle.State.HELD)
@@ -53,11 +54,13 @@ def found_series(search: str, timeframe: str, state: str, now: datetime) -> Quer
     found = Series.objects.filter(in_state(state, now))
     if timeframe in Timeframe.values:
         found = found.filter(timeframe=timeframe)
-    if search:
-        named = Q(symbol__contains=canonical(search)) | Q(name__icontains=search)
-        called = Asset.objects.filter(named | Q(spellings__spelling__iexact=search))
-        found = found.filter(asset__in=called.values("pk"))
-    return found
+    return found.filter(asset__in=assets_called(search)) if search else found
+
+
+def assets_called(search: str) -> QuerySet[Asset, Any]:
+    """The keys of the assets whose symbol or name has this in it, or that a provider spells so."""
+    named = Q(symbol__contains=canonical(search)) | Q(name__icontains=search)
+    return Asset.objects.filter(named | Q(spellings__spelling__iexact=search)).values("pk")
 
 
 def totals(now: datetime) -> dict[str, int]:
@@ -79,19 +82,20 @@ def totals(now: datetime) -> dict[str, int]:
 
 
 def series_rows(found: Sequence[Series], now: datetime | None = None) -> list[dict[str, Any]]:
-    """A row for each, its `asset` being loaded; two queries for all of them together."""
+    """A row for each, its `asset` being loaded; a fixed number of queries for all of them together."""
     now = now or timezone.now()
     keys = [(series.asset_id, series.timeframe) for series in found]
-    superseded, windows = _superseded(keys), _last_windows(keys)
+    superseded, windows, book = _superseded(keys), _last_windows(keys), Book()
     return [
-        _row(series, superseded.get(key, 0), windows.get(key), now) for series, key in zip(found, keys, strict=True)
+        _row(series, superseded.get(key, 0), windows.get(key), now, book)
+        for series, key in zip(found, keys, strict=True)
     ]
 
 
-def _row(series: Series, superseded: int, window: FetchWindow | None, now: datetime) -> dict[str, Any]:
+def _row(series: Series, superseded: int, window: FetchWindow | None, now: datetime, book: Book) -> dict[str, Any]:
     daily = Timeframe(series.timeframe).is_daily
     when = figures.day if daily else figures.moment
-    fresh = freshness.judge(series.asset, series, now)
+    fresh = freshness.judge(series.asset, series, now, book)
     return {
         "pk": series.pk,
         "symbol": series.asset.symbol,
@@ -170,7 +174,7 @@ def _columns(keys: Sequence[Key]) -> list[list[Any]]:
 # --- The coverage bar --------------------------------------------------------------------------------------------
 
 WIDTH, HEIGHT = 240, 16  # of the bar's view box
-LEAST = 4  # height of the smallest mark: one candle of thousands must be seen
+LEAST = 5  # height of the smallest mark: one candle of thousands must be seen
 CATEGORIES = ("have", "missing", "untraded", "held")
 
 
@@ -188,6 +192,8 @@ def coverage(series: Series) -> Coverage:
     """Of the candles that were to be expected and traded, how many are stored; nothing is claimed before an audit."""
     if series.audited_at is None:
         return Coverage(False, "", "Not audited yet: nobody has counted what is missing.", {})
+    if not series.expected_count:
+        return Coverage(True, "", "No calendar says which candles to expect, so what is missing is not known.", {})
     absent = series.missing_count + series.untraded_count + series.held_count
     have, traded = series.expected_count - absent, series.expected_count - series.untraded_count
     parts = [
@@ -249,16 +255,14 @@ def _stack(span: Sequence[int]) -> list[tuple[str, float, float]]:
 
 def window_row(window: FetchWindow, now: datetime) -> dict[str, Any]:
     """What was asked of whom and what came back, in cells and in a word with its sentence."""
-    daily = Timeframe(window.timeframe).is_daily
-    since = figures.day(window.since) if daily else figures.moment(window.since)
-    until = figures.day(window.until) if daily else figures.moment(window.until)
+    when = figures.day if window.until - window.since > timedelta(days=3) else figures.moment
     level, word, detail = _became(window, now)
     return {
         "pk": window.pk,
         "timeframe": window.timeframe,
         "provider": sources.label(window.provider),
-        "since": since,
-        "until": until,
+        "since": when(window.since),
+        "until": when(window.until),
         "asked": figures.ago(window.asked_at, now),
         "asked_at": f"{figures.moment(window.asked_at)} UTC",
         "level": level,
@@ -288,5 +292,26 @@ def _became(window: FetchWindow, now: datetime) -> tuple[str, str, str]:
     return "running", "being asked", "The answer has not come yet."
 
 
-def failing_providers() -> int:
-    return ProviderState.objects.exclude(failing_since=None).count()
+# --- Quarantine --------------------------------------------------------------------------------------------------
+
+
+def held_groups(most: int) -> list[dict[str, Any]]:
+    """Where candles are held: by series and kind of doubt, the largest groups first."""
+    found = QuarantinedCandle.objects.filter(HELD).order_by().values("asset__symbol", "timeframe", "kind")
+    counted = found.annotate(count=Count("pk"), newest=Max("received_at")).order_by("-count", "asset__symbol")
+    return [
+        {
+            "symbol": group["asset__symbol"],
+            "timeframe": group["timeframe"],
+            "kind": group["kind"],
+            "label": kind_label(group["kind"]),
+            "count": figures.integer(group["count"]),
+            "newest": figures.ago(group["newest"]),
+        }
+        for group in counted[:most]
+    ]
+
+
+def kind_label(kind: str) -> str:
+    """A kind of doubt in words; rows from before there were kinds have none."""
+    return QuarantinedCandle.Kind(kind).label if kind in QuarantinedCandle.Kind.values else "Other"

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from marketdata.views import assets
+from marketdata.views import assets, data, quarantine
 
 app_name = "marketdata"
 urlpatterns = [
@@ -9,4 +9,12 @@ urlpatterns = [
     path("assets/<str:symbol>/figure.json", assets.figure, name="figure"),
     path("assets/<str:symbol>/candles.csv", assets.candles_csv, name="candles"),
     path("assets/<str:symbol>/refresh/", assets.refresh, name="refresh-asset"),
+    path("data/", data.data, name="data"),
+    path("data/windows/", data.windows, name="windows"),
+    path("data/quarantine/", quarantine.held, name="quarantine"),
+    path("data/quarantine/decide/", quarantine.decide, name="decide"),
+    path("data/chains/<str:asset_class>/", data.chain, name="chain"),
+    path("data/providers/<str:provider>/", data.provider, name="provider"),
+    path("data/providers/<str:provider>/key/", data.set_key, name="set-key"),
+    path("data/providers/<str:provider>/key/forget/", data.forget_key, name="forget-key"),
 ]

@@ -3,10 +3,14 @@
 import math
 from typing import Any
 
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from chronos.core import figures
+from chronos.core.hypermedia import Signed
 from marketdata import sources
 from marketdata.models import ProviderState
 
@@ -44,3 +48,27 @@ def paged(request: HttpRequest, total: int, size: int) -> tuple[dict[str, int], 
 def searched(request: HttpRequest, name: str = "q") -> str:
     """What was typed into a search field, at most 100 characters of it."""
     return request.GET.get(name, "").strip()[:100]
+
+
+def heading(request: HttpRequest, name: str, label: str, first: str, key: str, backwards: bool) -> dict[str, str]:
+    """A column's heading that sorts: `first` is its usual order, and once more turns it round."""
+    query = request.GET.copy()
+    query.pop("page", None)
+    turned = first.removeprefix("-") if first.startswith("-") else f"-{first}"
+    usual_now = name == key and backwards == first.startswith("-")
+    query["sort"] = turned if usual_now else first
+    state = ("descending" if backwards else "ascending") if name == key else "none"
+    return {"label": label, "query": f"?{query.urlencode()}", "state": state}
+
+
+def may_change(request: Signed, model: type[Model]) -> bool:
+    """Whether this person may change such rows: staff who have the admin's right to, since looking on is not acting."""
+    options = model._meta
+    right = f"{options.app_label}.{get_permission_codename('change', options)}"
+    return request.user.is_staff and request.user.has_perm(right)
+
+
+def only_those_who_may(request: Signed, model: type[Model], says: str) -> None:
+    """Raise `PermissionDenied`, with these words for the page, for everybody else."""
+    if not may_change(request, model):
+        raise PermissionDenied(says)
