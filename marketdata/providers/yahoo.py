@@ -7,12 +7,21 @@ from typing import ClassVar
 from django.conf import settings
 
 from marketdata.models import FUTURES, AssetClass, Basis, Timeframe
-from marketdata.providers.base import BadRequest, Fetched
+from marketdata.providers.base import BadRequest, Facts, Fetched
 
 # Yahoo writes share classes with a hyphen (BRK-B) and exchanges with a dot (VOD.L). One letter is a class,
 # unless it is an exchange: Frankfurt, London, Tokyo, TSX Venture.
 _EXCHANGES_OF_ONE_LETTER = frozenset("FLTV")
 _DOLLARS = frozenset({"USDT", "USDC"})  # Yahoo quotes coins in dollars, not in dollar tokens
+CLASSES = {
+    "EQUITY": AssetClass.STOCK,
+    "ETF": AssetClass.ETF,
+    "INDEX": AssetClass.INDEX,
+    "CURRENCY": AssetClass.FX,
+    "CRYPTOCURRENCY": AssetClass.CRYPTO,
+    "FUTURE": AssetClass.COMMODITY,
+    "MUTUALFUND": AssetClass.FUND,
+}
 
 
 class Yahoo:
@@ -69,3 +78,9 @@ class Yahoo:
         from marketdata.providers import yahoo_client
 
         return yahoo_client.history(spelling, timeframe, since, until)
+
+    def fundamentals(self, spelling: str) -> Facts:
+        """What it says of the company now, without candles. One attempt. Raises `ProviderError` only."""
+        from marketdata.providers import yahoo_facts
+
+        return yahoo_facts.fundamentals(spelling)

@@ -17,7 +17,9 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -37,6 +39,7 @@ from yfinance import exceptions as theirs
 from yfinance.data import YfData
 
 from marketdata.models import AssetClass, Timeframe
+from marketdata.providers import yahoo_events
 from marketdata.providers.base import (
     BadRequest,
     Facts,
@@ -49,7 +52,7 @@ from marketdata.providers.base import (
     SymbolNotFound,
     Unavailable,
 )
-from marketdata.providers.yahoo import Yahoo
+from marketdata.providers.yahoo import CLASSES, Yahoo
 from marketdata.ratelimit import Bucket
 
 log = logging.getLogger(__name__)
@@ -58,15 +61,10 @@ warnings.filterwarnings("ignore", module=r"yfinance\b")  # of what pandas will c
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 SETTLED = timedelta(minutes=15)  # after a session's end its daily candle still moves
 INTERVALS = {Timeframe.W1: "1wk"}  # Yahoo's own spelling, where it differs
-CLASSES = {
-    "EQUITY": AssetClass.STOCK,
-    "ETF": AssetClass.ETF,
-    "INDEX": AssetClass.INDEX,
-    "CURRENCY": AssetClass.FX,
-    "CRYPTOCURRENCY": AssetClass.CRYPTO,
-    "FUTURE": AssetClass.COMMODITY,
-    "MUTUALFUND": AssetClass.FUND,
-}
+# An answer whose first candle is further than this from what was asked for, or from the listing, may be cut short: its
+# beginning is asked for once more. A halt is as long sometimes; that costs one request.
+LATE = {Timeframe.W1: timedelta(days=21), Timeframe.MO1: timedelta(days=62)}
+MOST_PIECES = 20
 _one_at_a_time = threading.Lock()  # yfinance keeps its session, cookie and crumb in one object for the process
 
 
@@ -77,18 +75,58 @@ def history(symbol: str, timeframe: Timeframe, since: datetime, until: datetime)
     bucket.
     Raises `ProviderError` only.
     """
+    with asking(symbol, lambda error: _named(error, symbol, timeframe, since, until)) as session:
+        found = _answer(session, symbol, timeframe, since, until)
+        for _ in range(MOST_PIECES):
+            first = _first_of_a_part(found, timeframe, since)
+            if first is None:
+                break
+            try:
+                found = _joined(_answer(session, symbol, timeframe, since, first), found)
+            except Exception as error:
+                if not isinstance(_named(error, symbol, timeframe, since, first), NoData):
+                    raise
+                break
+        return found
+
+
+def _answer(session: "Session", symbol: str, timeframe: Timeframe, since: datetime, until: datetime) -> Fetched:
+    frame, meta = _ask(session, symbol, timeframe, since, until)
+    found = _fetched(symbol, timeframe, since, until, frame, meta)
+    return _with_events(found, session.chart, timeframe, since, until)
+
+
+def _first_of_a_part(found: Fetched, timeframe: Timeframe, since: datetime) -> datetime | None:
+    """The first open of an answer that begins so late that it may have been cut short; None if it does not."""
+    if not found.candles.num_rows:
+        return None
+    first: datetime = found.candles["open_time"][0].as_py().replace(tzinfo=UTC)
+    is_crypto = found.facts.asset_class == AssetClass.CRYPTO
+    late = timeframe.length if is_crypto else LATE.get(timeframe, timedelta(days=5))
+    return first if first - max(since, found.begins or since) > late else None
+
+
+def _joined(earlier: Fetched, later: Fetched) -> Fetched:
+    actions = dict.fromkeys((*(earlier.actions or ()), *(later.actions or ())))
+    return replace(later, candles=pa.concat_tables([earlier.candles, later.candles]), actions=tuple(actions))
+
+
+@contextmanager
+def asking(symbol: str, named: Callable[[Exception], ProviderError]) -> Iterator["Session"]:
+    """The session, for one question about `symbol`; what goes wrong in the block is raised as `named` calls it."""
     if not _one_at_a_time.acquire(timeout=60):
         raise ProviderTimeout(f"An earlier question to Yahoo Finance still waits; {symbol} was not asked for.")
     try:
         session = _session()
         session.begin(symbol)
         try:
-            frame, meta = _ask(session, symbol, timeframe, since, until)
-            return _fetched(symbol, timeframe, since, until, frame, meta)
+            yfinance.config.debug.hide_exceptions = False
+            YfData(session=session).cache_get.cache_clear()
+            yield session
         finally:
             Bucket(Yahoo.name, Yahoo().requests_per_second).charge(session.asked - 1)
     except Exception as error:
-        fault = _named(error, symbol, timeframe, since, until)
+        fault = named(error)
         if isinstance(fault, MalformedResponse):
             _forget_cookies()
         raise fault from error
@@ -100,9 +138,7 @@ def _ask(
     session: "Session", symbol: str, timeframe: Timeframe, since: datetime, until: datetime
 ) -> tuple[Any, Mapping[str, Any]]:
     """yfinance's data frame, indexed by exchange time, and the metadata of the answer."""
-    yfinance.config.debug.hide_exceptions = False
     ticker = yfinance.Ticker(symbol, session=session)
-    YfData().cache_get.cache_clear()
     start: date | datetime = since
     end: date | datetime = until
     if timeframe.is_daily:  # dates, which yfinance reads in the exchange's zone
@@ -138,10 +174,21 @@ def _fetched(
     if not keep and not unfinished:
         raise NoData(_nothing(symbol, timeframe, since, until))
     frame = frame.iloc[keep]
-    texts = {ours: _texts(frame[name].to_numpy()) for ours, name in _COLUMNS.items()}
-    opened = pa.array([opens[number] for number in keep], pa.timestamp("us", tz="UTC"))
     none = pa.nulls(len(keep), pa.string())
+    texts = {ours: _texts(frame[name].to_numpy()) for ours, name in _COLUMNS.items()}
+    if not timeframe.is_daily:  # there Yahoo adjusts nothing, and yfinance repeats the close
+        texts["adj_close"] = none
+    opened = pa.array([opens[number] for number in keep], pa.timestamp("us", tz="UTC"))
     return Fetched(pa.table({"open_time": opened, **texts, "quote_volume": none}), _facts(meta), unfinished)
+
+
+def _with_events(found: Fetched, chart: str, timeframe: Timeframe, since: datetime, until: datetime) -> Fetched:
+    """The splits and dividends of the days that were asked about, whether there are candles on them or not."""
+    told = yahoo_events.read(chart)
+    zone = ZoneInfo(found.facts.metadata["timezone"])
+    first, last = since.date(), (until - timedelta(microseconds=1)).date()
+    actions = tuple(action for action in told.actions if first <= action.ex_date <= last)
+    return replace(found, actions=actions, begins=yahoo_events.first_open(told, zone, dated=timeframe.is_daily))
 
 
 _COLUMNS = {name.lower().replace(" ", "_"): name for name in ("Open", "High", "Low", "Close", "Adj Close", "Volume")}
@@ -226,10 +273,12 @@ class Session(curl.Session[curl.Response]):
 
     def __init__(self, verify: str | bool) -> None:
         super().__init__(impersonate="chrome", verify=verify, trust_env=True)  # type: ignore[arg-type]
-        self.asked, self._refusals, self._symbol = 0, 0, ""
+        self.begin("")
 
     def begin(self, symbol: str) -> None:
         self.asked, self._refusals, self._symbol = 0, 0, symbol
+        self.chart = ""  # the answer with the candles, as it came
+        self._crumb_refused = False
 
     def request(self, method: Any, url: str, **options: Any) -> curl.Response:  # type: ignore[override]
         """One HTTP request, never longer than our own limits. Raises what `ProviderError` the status stands for."""
@@ -237,12 +286,16 @@ class Session(curl.Session[curl.Response]):
         self.asked += 1
         response = super().request(method, url, **options)
         if url.endswith("/getcrumb"):
+            self._crumb_refused = True
             _must_be_a_crumb(response)
-        elif "/finance/chart/" in url:
-            self._must_be_candles(response)
+            self._crumb_refused = False
+        elif "/finance/chart/" in url or "/finance/quoteSummary/" in url:
+            self._must_be_an_answer(response)
+        if "/finance/chart/" in url and "events" in (options.get("params") or {}):
+            self.chart = response.text
         return response
 
-    def _must_be_candles(self, response: curl.Response) -> None:
+    def _must_be_an_answer(self, response: curl.Response) -> None:
         status, symbol = response.status_code, self._symbol
         if status in (429, 999):
             raise _rate_limited(symbol, _retry_after(response))
@@ -250,6 +303,8 @@ class Session(curl.Session[curl.Response]):
             raise Unavailable(f"Yahoo Finance is down (it answered {status} for {symbol}). It is asked again later.")
         if status in (401, 403):  # once is a stale cookie: yfinance gets another and asks again
             self._refusals += 1
+            if self._crumb_refused:
+                raise _rate_limited(symbol, None)
             if self._refusals > 1:
                 _forget_cookies()
                 raise Unavailable(
@@ -281,8 +336,9 @@ def _retry_after(response: curl.Response) -> float | None:
 def _reason(response: curl.Response) -> str | None:
     """Yahoo's own words in an error answer; None if the answer is not Yahoo's."""
     try:
-        return str(json.loads(response.text)["chart"]["error"]["description"])
-    except (ValueError, KeyError, TypeError):
+        (said,) = json.loads(response.text).values()  # {"chart": …}, {"quoteSummary": …}
+        return str(said["error"]["description"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -324,7 +380,14 @@ def _forget_cookies() -> None:
 
 
 def _named(error: Exception, symbol: str, timeframe: Timeframe, since: datetime, until: datetime) -> ProviderError:
-    """Their fault as ours; the order matters, because curl_cffi's faults are several things at once."""
+    return named(error, symbol, NoData(_nothing(symbol, timeframe, since, until)))
+
+
+def named(error: Exception, symbol: str, nothing: ProviderError) -> ProviderError:
+    """Their fault as ours; `nothing` where they have no answer and say no more.
+
+    The order matters, because curl_cffi's faults are several things at once.
+    """
     match error:
         case ProviderError():
             return error
@@ -346,7 +409,7 @@ def _named(error: Exception, symbol: str, timeframe: Timeframe, since: datetime,
         case theirs.YFPricesMissingError():
             if error.yahoo_reason:
                 return _explained(symbol, 200, str(error.yahoo_reason))
-            return NoData(_nothing(symbol, timeframe, since, until))
+            return nothing
         case theirs.YFInvalidPeriodError():
             return BadRequest(f"Yahoo Finance refuses the range asked of {symbol}: {error}")
         case ValueError() if "ISIN" in str(error):
@@ -370,7 +433,7 @@ def _explained(symbol: str, status: int, reason: str | None) -> ProviderError:
         return Unavailable(
             f"Something answered {status} in Yahoo Finance's place for {symbol}. Check the network and the proxy."
         )
-    if "No data found" in reason or status == 404:
+    if "No data found" in reason or "Quote not found" in reason or status == 404:
         return _unknown(symbol)
     if reason.startswith("Data doesn't exist"):
         return NoData(f"Yahoo Finance has no candles of {symbol} in that range ({reason}).")

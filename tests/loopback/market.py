@@ -42,6 +42,8 @@ class Listing:
     nulls: set[date] = field(default_factory=set)
     splits: dict[date, tuple[int, int]] = field(default_factory=dict)
     dividends: dict[date, float] = field(default_factory=dict)
+    gains: dict[date, float] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)  # by Yahoo's names: marketCap, trailingPE, dividendYield …
 
     @property
     def tz(self) -> ZoneInfo:
@@ -91,6 +93,7 @@ class Listing:
         self.splits[day] = (new, old)
         self.level *= old / new
         self.volume = self.volume * new // old
+        self.dividends = {when: amount * old / new for when, amount in self.dividends.items()}
 
     def adjusted(self, day: date, close: float) -> float:
         """The close less the dividends paid after that day."""
@@ -138,8 +141,12 @@ def usual() -> dict[str, Listing]:
         "growth": 0.2,
     }  # fmt: skip
     listings = [
-        Listing("NVDA", "NVIDIA Corporation", 180, splits={date(2024, 6, 10): (10, 1)}),
-        Listing("MSFT", "Microsoft Corporation", 480),
+        Listing("NVDA", "NVIDIA Corporation", 180, splits={date(2024, 6, 10): (10, 1)}, facts={
+            "marketCap": 4_374_000_128_000, "trailingPE": 51.282051, "dividendYield": 0.0002, "sector": "Technology",
+            "industry": "Semiconductors"}),
+        Listing("MSFT", "Microsoft Corporation", 480, facts={
+            "marketCap": 3_567_710_961_664, "trailingPE": 34.1, "dividendYield": 0.0071, "sector": "Technology",
+            "industry": "Software - Infrastructure"}),
         Listing("GOOGL", "Alphabet Inc.", 310),
         Listing("AAPL", "Apple Inc.", 270),
         Listing("TSLA", "Tesla, Inc.", 430),

@@ -40,8 +40,9 @@ HOSTS = [
 LONGEST = {"1m": 8, "5m": 60, "15m": 60, "30m": 60, "1h": 730, "60m": 730}  # days of one request
 FAULTS = (
     "404", "nothing", "429", "500", "503", "401", "back", "garbage", "empty", "truncated", "reset", "slow", "html",
-    "rejected", "missing",
+    "rejected", "missing", "nulls", "capped",
 )  # fmt: skip
+CAP = 7  # candles of an answer cut short
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Yahoo(Proxy):
         shutil.rmtree(self.authority.ca.parent, ignore_errors=True)
 
     def fail(self, where: str, kind: str, times: int | None = None, **how: object) -> None:
-        """Answer wrongly: `where` is a symbol, "*" for all charts, or "getcrumb" or "cookie"."""
+        """Answer wrongly: `where` is a symbol, "*" for all charts, "facts SYMBOL", "getcrumb" or "cookie"."""
         self.faults[where] = Fault(kind, times, **how)
 
     def mend(self) -> None:
@@ -122,7 +123,7 @@ class Yahoo(Proxy):
         elif "/v1/finance/search" in parts.path:
             inside.answer(200, json.dumps(self._search(params.get("q", ""))).encode())
         elif "/quoteSummary/" in parts.path:
-            self._summary(inside, symbol)
+            self._summary(inside, symbol, params)
         else:
             inside.answer(404, b"<html>nothing here</html>", {"Content-Type": "text/html"})
 
@@ -133,6 +134,8 @@ class Yahoo(Proxy):
         if listing is None:
             inside.answer(404, _error("Not Found", "No data found, symbol may be delisted"))
             return
+        waiting = self.faults.get(symbol)
+        spoilt = waiting.kind if waiting and waiting.times is None else ""
         now = self.now()
         start, end = _range(params, now, listing)
         interval = params.get("interval", "1d")
@@ -143,19 +146,20 @@ class Yahoo(Proxy):
             text = f"Data doesn't exist for startDate = {start.timestamp():.0f}, endDate = {end.timestamp():.0f}"
             inside.answer(400, _error("Bad Request", text))
         else:
-            inside.answer(200, chart(listing, interval, start, end, now), {"Content-Type": "application/json"})
+            inside.answer(200, chart(listing, interval, start, end, now, spoilt), {"Content-Type": "application/json"})
 
     def _broken(self, inside: Inside, where: str) -> bool:
         """Answer with the fault that waits there, if one does."""
         fault = self.faults.get(where)
-        if fault is None or fault.times == 0:
+        if fault is None or fault.times == 0 or fault.kind in ("nulls", "capped"):
             return False
         if fault.times is not None:
             fault.times -= 1
         kind, status = fault.kind, int(fault.kind) if fault.kind.isdigit() else 200
+        root = "quoteSummary" if "/quoteSummary/" in inside.path else "chart"
         extra = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}
         if kind == "404":
-            inside.answer(404, _error("Not Found", "No data found, symbol may be delisted"))
+            inside.answer(404, _error("Not Found", "No data found, symbol may be delisted", root))
         elif kind == "429":
             inside.answer(429, b"Too Many Requests\r\n", extra)
         elif kind == "401":
@@ -167,15 +171,15 @@ class Yahoo(Proxy):
         elif kind == "html":
             inside.answer(404, b"<html>Sign in to the hotel's network</html>")
         elif kind == "garbage":
-            inside.answer(200, b'{"chart": {"result": [{"meta": ')
+            inside.answer(200, f'{{"{root}": {{"result": [{{"meta": '.encode())
         elif kind == "empty":
             inside.answer(200, b"")
         elif kind == "missing":
-            inside.answer(200, b'{"chart": {"result": [{"indicators": {"quote": [{"open": [1.0]}]}}], "error": null}}')
+            inside.answer(200, b'{"%s": {"result": [{"indicators": {"quote": [{"open": [1.0]}]}}]}}' % root.encode())
         elif kind == "rejected":
             inside.answer(200, _error("Bad Request", "Invalid input - interval=7q is not supported."))
         elif kind == "nothing":
-            inside.answer(200, json.dumps({"chart": {"result": None, "error": None}}).encode())
+            inside.answer(200, json.dumps({root: {"result": None, "error": None}}).encode())
         elif kind == "truncated":
             inside.answer(200, b'{"chart": ' + b" " * 20_000 + b"}", cut=True)
         elif kind == "reset":
@@ -194,13 +198,19 @@ class Yahoo(Proxy):
         ]  # fmt: skip
         return {"quotes": quotes, "news": [], "count": len(quotes)}
 
-    def _summary(self, inside: Inside, symbol: str) -> None:
-        listing = self.listings.get(symbol)
-        if listing is None:
-            inside.answer(404, json.dumps({"quoteSummary": {"result": None, "error": {"code": "Not Found"}}}).encode())
+    def _summary(self, inside: Inside, symbol: str, params: dict[str, str]) -> None:
+        if self._broken(inside, f"facts {symbol}"):
             return
-        result = [{"quoteType": {"symbol": symbol, "longName": listing.name, "timeZoneFullName": listing.zone}}]
-        inside.answer(200, json.dumps({"quoteSummary": {"result": result, "error": None}}).encode())
+        listing = self.listings.get(symbol)
+        if "crumb" not in params:
+            said = {"result": None, "error": {"code": "Unauthorized", "description": "Invalid Crumb"}}
+            inside.answer(401, json.dumps({"finance": said}).encode())
+        elif listing is None:
+            inside.answer(404, _error("Not Found", f"Quote not found for symbol: {symbol}", "quoteSummary"))
+        else:
+            known = summary(listing, self.now())
+            result = [{name: known[name] for name in params.get("modules", "").split(",") if name in known}]
+            inside.answer(200, json.dumps({"quoteSummary": {"result": result, "error": None}}).encode())
 
     # --- Orders, when it runs by itself ---
 
@@ -226,8 +236,8 @@ class Yahoo(Proxy):
         tunnel.wfile.write(body)
 
 
-def _error(code: str, description: str) -> bytes:
-    return json.dumps({"chart": {"result": None, "error": {"code": code, "description": description}}}).encode()
+def _error(code: str, description: str, root: str = "chart") -> bytes:
+    return json.dumps({root: {"result": None, "error": {"code": code, "description": description}}}).encode()
 
 
 def _range(params: dict[str, str], now: datetime, listing: Listing) -> tuple[datetime, datetime]:
@@ -240,9 +250,16 @@ def _range(params: dict[str, str], now: datetime, listing: Listing) -> tuple[dat
     return now - timedelta(days=max(days, 4)), now + timedelta(days=1)
 
 
-def chart(listing: Listing, interval: str, start: datetime, end: datetime, now: datetime) -> bytes:
-    """The v8 chart answer: the candles that begin within the range and not after now, the last one as far as it is."""
+def chart(listing: Listing, interval: str, start: datetime, end: datetime, now: datetime, spoilt: str = "") -> bytes:
+    """The v8 chart answer: the candles that begin within the range and not after now, the last one as far as it is.
+
+    `spoilt` by "nulls": every third bar has no numbers; "capped": only the last few come, as if there were no others.
+    """
     bars = [bar for bar in _bars(listing, interval, start, end, now) if bar.at <= now]
+    if spoilt == "nulls":
+        bars = [Bar(bar.at, *[None] * 5) if number % 3 == 1 else bar for number, bar in enumerate(bars)]
+    elif spoilt == "capped":
+        bars = bars[-CAP:]
     dates = [bar.at.astimezone(listing.tz).date() for bar in bars]
     quote = {name: [getattr(bar, name) for bar in bars] for name in ("open", "high", "low", "close", "volume")}
     indicators: dict[str, object] = {"quote": [quote if bars else {}]}
@@ -311,7 +328,28 @@ def _events(listing: Listing, start: datetime, end: datetime) -> dict[str, objec
         for day, amount in listing.dividends.items()
         if at(day) in within
     }
-    return {name: found for name, found in (("splits", splits), ("dividends", paid)) if found}
+    gains = {
+        str(at(day)): {"date": at(day), "amount": amount} for day, amount in listing.gains.items() if at(day) in within
+    }
+    events = (("splits", splits), ("dividends", paid), ("capitalGains", gains))
+    return {name: found for name, found in events if found}
+
+
+def summary(listing: Listing, now: datetime) -> dict[str, dict[str, object]]:
+    """The modules of quoteSummary that are asked for, unformatted: a yield is a fraction here."""
+    kind = {"quoteType": listing.kind, "symbol": listing.symbol, "longName": listing.name}
+    price = {**kind, "shortName": listing.name[:20], "exchangeName": listing.exchange_name,
+             "exchange": listing.exchange, "currency": listing.currency,
+             "regularMarketPrice": listing.price(now.date())}  # fmt: skip
+    detail: dict[str, object] = {"maxAge": 1, "currency": listing.currency}
+    for name in ("marketCap", "trailingPE", "dividendYield"):
+        if name in listing.facts:
+            detail[name] = listing.facts[name]
+    profile = {name: listing.facts[name] for name in ("sector", "industry") if name in listing.facts}
+    if "marketCap" in listing.facts:
+        price["marketCap"] = listing.facts["marketCap"]
+    found = {"quoteType": {**kind, "timeZoneFullName": listing.zone}, "price": price, "summaryDetail": detail}
+    return {**found, "assetProfile": profile} if profile else found
 
 
 def _meta(listing: Listing, interval: str, start: datetime, end: datetime, now: datetime) -> dict[str, object]:
