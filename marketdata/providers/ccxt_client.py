@@ -56,6 +56,7 @@ MARKETS_YOUNG = 60.0  # seconds for which a symbol that is not in the list is be
 PAGE = 100  # candles of a request, where ccxt does not know
 BELIEVED = 3  # times that an exchange with a candle for every interval must leave one out before it is believed
 PIECES = 30  # requests beyond the expected ones in which a window must be complete
+SKEW = timedelta(minutes=15)  # by how much an exchange's clock may be behind ours
 LISTED = timedelta(days=2)  # by how much the first candle may be later than the listing
 THEIRS = {Timeframe.MO1: "1M"}  # ccxt's spelling, where it differs
 _OURS = {THEIRS.get(timeframe, str(timeframe)): timeframe for timeframe in Timeframe}
@@ -161,12 +162,7 @@ _idle: dict[tuple[Any, ...], list[Any]] = {}
 def _client(source: CcxtExchange, spelling: str) -> Iterator[Any]:
     """A client that nobody else uses meanwhile: they remember things between two steps. Their faults leave as ours."""
     certificates = _certificates(source)
-    key = (
-        source.name,
-        source.base_url,
-        certificates,
-        os.getpid(),
-    )  # a connection must not be used on both ends of a fork
+    key = (source.name, source.base_url, certificates, os.getpid())  # the ends of a fork share no connection
     idle = _idle.setdefault(key, [])
     try:
         client = idle.pop()
@@ -177,7 +173,7 @@ def _client(source: CcxtExchange, spelling: str) -> Iterator[Any]:
         yield client
     except Exception as error:
         fault = named(error, source, spelling, client.status, client.headers, SECONDS)
-        if isinstance(error, ccxt.BadSymbol):
+        if isinstance(fault, SymbolNotFound) and fault is not error:
             _forget(client)
         raise fault from error
     finally:
@@ -264,6 +260,7 @@ class _Window:
     until: datetime
     found: dict[datetime, list[Any]] = field(default_factory=dict)
     vain: Counter[datetime] = field(default_factory=Counter)  # how often a candle was asked for, and none came
+    newest: datetime | None = None  # of all candles that came, those after the window too
 
     def rows(self) -> list[tuple[datetime, list[Any]]]:
         """All there are, oldest first; what is missing is asked for again until it is believed to be missing.
@@ -288,9 +285,12 @@ class _Window:
         return sorted(self.found.items())
 
     def _ask(self, since: datetime, until: datetime, page: int) -> bool:
-        """One request; whether it brought a candle that was not there. Candles without a price are none."""
+        """One request; whether it brought a candle that was not there. Candles without a price are none.
+
+        Where candles have no mark of being final, one more is asked for: a candle with one after it is over.
+        """
         shortest = timedelta(days=28) if self.timeframe == Timeframe.MO1 else self.timeframe.length
-        limit = max(1, min(page, ceil((until - since) / shortest)))
+        limit = max(1, min(page, ceil((until - since) / shortest) + (self.source.final_at is None)))
         rows = self.client.fetch_ohlcv(
             self.market["symbol"],
             THEIRS.get(self.timeframe, str(self.timeframe)),
@@ -301,6 +301,7 @@ class _Window:
         before = len(self.found)
         for row in rows:
             at = datetime.fromtimestamp(row[0] / 1000, UTC)
+            self.newest = max(at, self.newest or at)
             if self.since <= at < self.until and all(_text(price) is not None for price in row[1:5]):
                 self.found.setdefault(at, row)
         return len(self.found) > before
@@ -335,6 +336,14 @@ class _Window:
         created = self.market.get("created")
         return datetime.fromtimestamp(created / 1000, UTC) if created else None
 
+    def is_final(self, opened: datetime, mark: Any) -> bool:
+        """Whether a candle is over by our clock and by theirs, of which we know their mark or that they went on."""
+        now = timezone.now()
+        if self.end(opened) > now or mark == "0":
+            return False
+        went_on = self.newest is not None and self.newest > opened
+        return self.source.final_at is not None or went_on or self.end(opened) + SKEW <= now
+
     def end(self, opened: datetime) -> datetime:
         """When the candle of this name is over."""
         if self.timeframe == Timeframe.MO1:
@@ -367,7 +376,7 @@ def _ms(at: datetime) -> int:
 
 
 def _fetched(window: _Window, spelling: str, rows: list[tuple[datetime, list[Any]]]) -> Fetched:
-    source, market, now = window.source, window.market, timezone.now()
+    source, market = window.source, window.market
     if not rows:
         if market.get("active") is False:
             raise SymbolNotFound(
@@ -379,7 +388,7 @@ def _fetched(window: _Window, spelling: str, rows: list[tuple[datetime, list[Any
             f" from {window.since:%Y-%m-%d %H:%M} to {window.until:%Y-%m-%d %H:%M} UTC."
         )
     _must_be_on_our_grid(window, spelling, [at for at, _ in rows])
-    final = [(at, row) for at, row in rows if window.end(at) <= now and row[7] != "0"]
+    final = [(at, row) for at, row in rows if window.is_final(at, row[7])]
     texts = {name: pa.array([_text(row[at]) for _, row in final], pa.string()) for name, at in _COLUMNS.items()}
     opened = pa.array([at for at, _ in final], pa.timestamp("us", tz="UTC"))
     none = pa.nulls(len(final), pa.string())

@@ -17,6 +17,9 @@ from marketdata.providers.base import BadRequest, Fetched
 
 CAREFUL = 5.0  # requests a second to an exchange of which we only know ccxt's figure
 LIMITED = {"kraken": 720}  # candles before now that are kept of any timeframe, where not all are
+# Candles of a name that are not what we call so: Kraken's weeks begin on Thursday, of Bitstamp ccxt asks three days.
+UNLIKE = {"kraken": {Timeframe.W1}, "bitstamp": {Timeframe.W1}}
+_QUOTE_VOLUME_AT = {"binance": 7, "binanceus": 7}
 
 
 class CcxtExchange:
@@ -74,6 +77,7 @@ def called(name: str) -> CcxtExchange | None:
         "label": found[1] if found else name.capitalize(),
         "windows": _Lengths(lambda: _described(name).windows),
         "reach": _Lengths(lambda: _described(name).reach),
+        "quote_volume_at": _QUOTE_VOLUME_AT.get(name),
     }
     made: type[CcxtExchange] = type(name, (CcxtExchange,), known)
     return made()
@@ -92,9 +96,10 @@ class _Described:
 
         told = described(name)
         self.milliseconds = max(told.milliseconds, 1.0)
-        self.windows = {timeframe: timeframe.length * told.page for timeframe in told.timeframes}
+        offered = [timeframe for timeframe in told.timeframes if timeframe not in UNLIKE.get(name, ())]
+        self.windows = {timeframe: timeframe.length * told.page for timeframe in offered}
         kept = LIMITED.get(name)
-        self.reach = {timeframe: timeframe.length * kept for timeframe in told.timeframes} if kept else {}
+        self.reach = {timeframe: timeframe.length * kept for timeframe in offered} if kept else {}
 
 
 @cache

@@ -21,6 +21,7 @@ from marketdata.providers.base import (
 from marketdata.providers.ccxt_exchange import CcxtExchange
 
 LIMITING = (418, 429)
+_UNKNOWN = re.compile(r"\b(unknown|invalid|no such)\s+(asset pair|pair|symbol|market|instrument)", re.IGNORECASE)
 REFUSING = (401, 403, 451)  # without words of the exchange's own: by a network, a country, a wall before it
 
 
@@ -70,6 +71,8 @@ def named(
         case ccxt.AuthenticationError():
             return AuthError(f"{label} gives {spelling} only to its customers ({said}). Use another provider for it.")
         case ccxt.BadSymbol():
+            return unknown(source, spelling)
+        case ccxt.ExchangeError() if _UNKNOWN.search(said):
             return unknown(source, spelling)
         case ccxt.BadRequest() | ccxt.NotSupported() | ccxt.ArgumentsRequired():
             return BadRequest(f"{label} refuses the question about {spelling}: {said}")

@@ -188,7 +188,7 @@ class ProviderContract:
 
     @pytest.mark.parametrize("minutes", [-12, 12])
     def test_a_wrong_clock_of_theirs_changes_no_candle(self, server: Any, minutes: int) -> None:
-        until, days = datetime.now(UTC), 40 if self.short.is_daily else 3
+        until, days = datetime.now(UTC), 40 if self.short.is_daily else 2
         healthy = self.prices(self.ask(self.short, days, until))
         self.play_a_wrong_clock(server, timedelta(minutes=minutes))
         found = self.prices(self.ask(self.short, days, until))

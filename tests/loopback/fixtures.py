@@ -39,8 +39,11 @@ def _no_real_okx(settings, okx_without_coins: Okx) -> None:
 
 
 @pytest.fixture
-def okx(settings) -> Iterator[Okx]:
+def okx(monkeypatch: pytest.MonkeyPatch, settings) -> Iterator[Okx]:
     """An OKX of this test's own, to which the program is pointed by its setting."""
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     settings.OKX_REQUESTS_PER_SECOND = 1000.0
     if client := sys.modules.get("marketdata.providers.ccxt_client"):
         client._markets.clear()  # an earlier test's server may have had the same port

@@ -157,7 +157,7 @@ class Okx(ThreadingHTTPServer):
 
     def truth(self, symbol: str, bar: str, since: datetime, until: datetime) -> list[list[str]]:
         """The rows that a faultless client gets for since ≤ open < until, oldest first."""
-        return list(_backwards(self.coins[symbol].listing, bar, since, until, self.now()))[::-1]
+        return list(backwards(self.coins[symbol].listing, bar, since, until, self.now()))[::-1]
 
     # --- Answers ---
 
@@ -204,7 +204,7 @@ class Okx(ThreadingHTTPServer):
         if seen.path.endswith("/candles"):
             since = max(since, now - timedelta(seconds=RECENT * BARS[bar]))
         rows = []
-        for row in _backwards(coin.listing, bar, since, until, now):
+        for row in backwards(coin.listing, bar, since, until, now):
             rows.append(row)
             if len(rows) == limit:
                 break
@@ -362,7 +362,7 @@ class _Door(Quiet):
 # --- The market --------------------------------------------------------------------------------------------------
 
 
-def _backwards(listing: Listing, bar: str, since: datetime, until: datetime, now: datetime) -> Iterator[list[str]]:
+def backwards(listing: Listing, bar: str, since: datetime, until: datetime, now: datetime) -> Iterator[list[str]]:
     """Rows with since ≤ open < until and open ≤ now, newest first; the last as far as it is by the server's clock."""
     day = min(until, now).date() + timedelta(days=1)
     while day >= max(since.date() - timedelta(days=32), listing.since):
