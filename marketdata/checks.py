@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marketdata.models import Timeframe
+from marketdata.models import QuarantinedCandle, Timeframe
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,28 +22,39 @@ OPTIONAL = ("adj_close", "quote_volume")
 DIGITS = dict.fromkeys(PRICES, 10) | dict.fromkeys(VOLUMES, 20)  # before the point, as the table has them
 SCALE = dict.fromkeys(PRICES, 10) | dict.fromkeys(VOLUMES, 8)
 
+Kind = QuarantinedCandle.Kind
+
+
+class Fault(NamedTuple):
+    """Why a candle is not stored: of what kind that is, and in plain words."""
+
+    kind: QuarantinedCandle.Kind
+    reason: str
+
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OLDEST = datetime(1600, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _MINUTE = 60_000_000  # microseconds
 
 
-def faults(candles: "pa.Table", timeframe: Timeframe, now: datetime, *, final: bool) -> dict[int, str]:
-    """The rows (by position) that can't be staged, each with the reason in plain words.
+def faults(candles: "pa.Table", timeframe: Timeframe, now: datetime, *, final: bool) -> dict[int, Fault]:
+    """The rows (by position) that can't be staged, each with the reason.
 
     `candles` is a table of `marketdata.ingestion.schema()`. With `final` a candle counts as over as soon as it has
     begun, because its source said so; otherwise as soon as its length has passed.
     """
-    found: dict[int, str] = {}
-    for place, reason in (*_told(candles), *_time_faults(candles, timeframe, now, final), *_number_faults(candles)):
-        found.setdefault(place, reason)
+    found: dict[int, Fault] = {}
+    for place, fault in (*_told(candles), *_time_faults(candles, timeframe, now, final), *_number_faults(candles)):
+        found.setdefault(place, fault)
     return found
 
 
-def _told(candles: "pa.Table") -> Iterator[tuple[int, str]]:
+def _told(candles: "pa.Table") -> Iterator[tuple[int, Fault]]:
     """What the reader of the rows found wrong with them already."""
     if "fault" in candles.column_names and candles["fault"].null_count < candles.num_rows:
-        yield from ((place, text) for place, text in enumerate(candles["fault"].to_pylist()) if text)
+        told = enumerate(candles["fault"].to_pylist())
+        yield from ((place, Fault(Kind.UNREADABLE, text)) for place, text in told if text)
 
 
 def last_complete_open(timeframe: Timeframe, now: datetime) -> datetime:
@@ -53,9 +64,9 @@ def last_complete_open(timeframe: Timeframe, now: datetime) -> datetime:
     return now - timeframe.length
 
 
-def _time_faults(candles: "pa.Table", timeframe: Timeframe, now: datetime, final: bool) -> Iterator[tuple[int, str]]:
-    """Grid: a day and more at 00:00Z; within the day any whole minute, because bars are counted from the session's
-    open (hours of New York start at :30, of Mumbai at :45), so the length alone says nothing about the minute.
+def _time_faults(candles: "pa.Table", timeframe: Timeframe, now: datetime, final: bool) -> Iterator[tuple[int, Fault]]:
+    """A day and more opens at 00:00Z; within the day any whole minute can be right, and `marketdata.quality.off_grid`
+    says whether it is.
     """
     import numpy as np
     import pyarrow as pa
@@ -68,22 +79,22 @@ def _time_faults(candles: "pa.Table", timeframe: Timeframe, now: datetime, final
     odd = empty | (at % step != 0) | (at > _micros(over)) | (at < _micros(OLDEST))
     for place in np.flatnonzero(odd).tolist():
         if empty[place]:
-            yield place, _unreadable(candles, place)
+            yield place, Fault(Kind.UNREADABLE, _unreadable(candles, place))
         else:
             yield place, _time_fault(moment(int(at[place])), timeframe, now)
 
 
-def _time_fault(at: datetime, timeframe: Timeframe, now: datetime) -> str:
+def _time_fault(at: datetime, timeframe: Timeframe, now: datetime) -> Fault:
     if at < OLDEST:
-        return "its time lies before 1600; is the unit of the timestamps what it seems?"
+        return Fault(Kind.GRID, "its time lies before 1600; is the unit of the timestamps what it seems?")
     if at > now:
-        return f"it opens at {at:%Y-%m-%d %H:%M}Z, in the future"
+        return Fault(Kind.UNFINISHED, f"it opens at {at:%Y-%m-%d %H:%M}Z, in the future")
     if timeframe.is_daily and at.time() != at.min.time():
         day = f"{at:%Y-%m-%d %H:%M:%S}Z"
-        return f"a {timeframe} candle is named by its date at 00:00Z, and this one opens at {day}"
+        return Fault(Kind.GRID, f"a {timeframe} candle is named by its date at 00:00Z, and this one opens at {day}")
     if at.second or at.microsecond:
-        return f"it opens at {at:%Y-%m-%d %H:%M:%S.%f}Z, which is not a whole minute"
-    return f"the {timeframe} candle of {at:%Y-%m-%d %H:%M}Z is not over yet"
+        return Fault(Kind.GRID, f"it opens at {at:%Y-%m-%d %H:%M:%S.%f}Z, which is not a whole minute")
+    return Fault(Kind.UNFINISHED, f"the {timeframe} candle of {at:%Y-%m-%d %H:%M}Z is not over yet")
 
 
 def _unreadable(candles: "pa.Table", place: int) -> str:
@@ -91,7 +102,7 @@ def _unreadable(candles: "pa.Table", place: int) -> str:
     return f"its time {shortened(text)} can't be read as one moment" if text else "it has no time"
 
 
-def _number_faults(candles: "pa.Table") -> Iterator[tuple[int, str]]:
+def _number_faults(candles: "pa.Table") -> Iterator[tuple[int, Fault]]:
     """Vectorised for plain numbers that surely fit; the few others are looked at one by one."""
     import numpy as np
     import pyarrow.compute as pc
@@ -103,7 +114,7 @@ def _number_faults(candles: "pa.Table") -> Iterator[tuple[int, str]]:
         plain = pc.match_substring_regex(column, rf"^-?[0-9]{{1,{DIGITS[name] - 1}}}(?:\.[0-9]*)?$")
         for place in np.flatnonzero(~plain.fill_null(name in OPTIONAL).to_numpy()).tolist():
             if reason := number_fault(name, column[place].as_py()):
-                yield place, reason
+                yield place, Fault(Kind.UNREADABLE, reason)
 
 
 def number_fault(name: str, text: str | None) -> str | None:

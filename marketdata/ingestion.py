@@ -4,6 +4,11 @@ Each batch is a transaction of its own: whoever is killed in the middle leaves w
 changes nothing of what was stored. What fails a check goes to `QuarantinedCandle`; what a new value replaces goes to
 `CandleRevision`.
 
+Checks come in three kinds: is it a candle at all (`marketdata.checks`), do its numbers agree with each other
+(`marketdata.staging`), and can it be true beside its neighbours (`marketdata.quality`). The last are doubts, which
+later candles, a second source (`marketdata.arbitration`) or a person may settle; the neighbours that they look at are
+the stored and the held ones as well, so it does not matter how a series is cut into batches.
+
 Three decisions about what is given:
 
 - Of two candles for one time in one call the first that passes the checks is kept: a series with a candle is of
@@ -17,16 +22,18 @@ Three decisions about what is given:
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
+from django.db.models import F
 from django.utils import timezone
 
-from marketdata import checks, staging
-from marketdata.models import Asset, QuarantinedCandle, Series, Timeframe
+from marketdata import calendars, checks, judging, quality, staging
+from marketdata.checks import Fault, Kind
+from marketdata.models import Asset, Candle, QuarantinedCandle, Series, Timeframe
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +60,10 @@ def schema() -> "pa.Schema":
 
 @dataclass(frozen=True)
 class Ingested:
-    """What became of the candles of one call; `received` is the sum of the other four counts.
+    """What became of the candles of one call; `received` is the sum of the four counts after it.
+
+    Besides, candles that were held before may have been `released`, because these ones bear them out, and stored ones
+    `withdrawn` into quarantine, because they don't.
 
     `first` and `last` are the earliest and the latest open among those that have a possible time and readable numbers.
     `problems` says what was wrong with those that were quarantined: a few reasons, each with where it was found first.
@@ -64,6 +74,8 @@ class Ingested:
     updated: int = 0
     unchanged: int = 0
     quarantined: int = 0
+    released: int = 0
+    withdrawn: int = 0
     first: datetime | None = None
     last: datetime | None = None
     problems: tuple[str, ...] = ()
@@ -76,6 +88,8 @@ class Ingested:
             updated=self.updated + more.updated,
             unchanged=self.unchanged + more.unchanged,
             quarantined=self.quarantined + more.quarantined,
+            released=self.released + more.released,
+            withdrawn=self.withdrawn + more.withdrawn,
             first=self.first or more.first,
             last=more.last or self.last,
             problems=(self.problems + more.problems)[:REASONS],
@@ -83,7 +97,7 @@ class Ingested:
 
     @property
     def changed(self) -> bool:
-        return bool(self.inserted or self.updated)
+        return bool(self.inserted or self.updated or self.released or self.withdrawn)
 
 
 @dataclass
@@ -91,7 +105,8 @@ class _Batch:
     """One transaction's rows, in order of time; those of the same time as they came."""
 
     candles: "pa.Table"
-    refused: dict[int, str]  # place in the batch: reason
+    refused: dict[int, Fault]  # by place in the batch
+    said_twice: set[int] = field(default_factory=set)  # places of rows that say what an earlier one says
 
 
 @dataclass(frozen=True)
@@ -111,6 +126,7 @@ def ingest(
     origin: str = "",
     guard: bool = False,
     final: bool = True,
+    doubt: bool = True,
 ) -> Ingested:
     """Store candles (a table of `schema()`, in any order) of one series.
 
@@ -118,8 +134,10 @@ def ingest(
     source vouches for each candle being over; without it a candle counts as over when its length has passed.
     `guard` is for sources that can be mistaken for one another (files): if more than half of the stored candles
     that it meets would change, it is another series, not a correction, and nothing that differs is stored.
+    Without `doubt` a candle is stored however unlikely it is beside its neighbours: a person has said so.
 
-    Do not call it inside a transaction if more than one batch is to come: each batch commits.
+    Inside a transaction of the caller's all of it takes part in that, and holds the series' lock until its end; do so
+    with one batch at most (`BATCH` rows), because else each batch should commit.
     Raises `ValueError` if the table is not of that schema.
     """
     timeframe = Timeframe(timeframe)
@@ -129,9 +147,21 @@ def ingest(
         guarded = _Guard(on=False, verdict=_sampled(asset, timeframe, candles))
     total = Ingested()
     for part in _batches(candles):
-        batch = _Batch(part, checks.faults(part, timeframe, timezone.now(), final=final))
-        total += _store(asset, timeframe, batch, source, origin, guarded)
+        batch = _Batch(part, _faults(asset, timeframe, part, final))
+        total += _store(asset, timeframe, batch, source, origin, guarded, doubt)
     return total
+
+
+def _faults(asset: Asset, timeframe: Timeframe, candles: "pa.Table", final: bool) -> dict[int, Fault]:
+    """What `checks` finds; but the market's calendar may know that a candle is over although its length is not."""
+    now = timezone.now()
+    found = checks.faults(candles, timeframe, now, final=final)
+    open_still = [place for place, fault in found.items() if fault.kind == Kind.UNFINISHED]
+    for place in [] if final else open_still:
+        at = checks.moment(candles["open_time"][place].value)
+        if at <= now and calendars.complete_at(calendars.calendar_of(asset), timeframe, at) <= now:
+            del found[place]
+    return found
 
 
 def _checked(candles: "pa.Table") -> "pa.Table":
@@ -163,29 +193,40 @@ def _batches(candles: "pa.Table") -> Iterator["pa.Table"]:
 # --- One batch, one transaction ----------------------------------------------------------------------------------
 
 
-def _store(asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origin: str, guard: _Guard) -> Ingested:
+def _store(
+    asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origin: str, guard: _Guard, doubt: bool
+) -> Ingested:
     """1. Take the series' lock: two merges of one key at once would fail with a unique violation.
-    2. COPY what can be a candle; 3. take out what is impossible, said twice or of another series;
-    4. merge the rest and keep what it replaced; 5. keep what was refused; 6. bring the series up to date.
+    2. COPY what can be a candle; 3. take out what is impossible, said twice, of another series or doubtful;
+    4. merge the rest and keep what it replaced; 5. keep what was refused; 6. bring the series up to date;
+    7. store held candles that this batch bears out, and withdraw stored ones that it casts doubt on.
     """
     staged = _stageable(batch)
     span = _span(staged)
-    changes = staging.Changes()
+    changes, verdict = staging.Changes(), judging.Verdict()
     with transaction.atomic(), connection.cursor() as cursor:
         now = staging.lock(cursor, asset.pk, timeframe)
         scope = {"asset": asset.pk, "timeframe": timeframe.value, "source": source, "now": now, **span}
         if staged.num_rows:
             staging.copy(cursor, staged)
+            scope["met"] = staging.meets(cursor, scope)
             _refuse(cursor, batch, staging.impossible(cursor))
             if _has_twins(batch.candles):
                 _part_twins(cursor, asset, timeframe, batch)
-            if foreign := guard.verdict or (guard.on and _judged(cursor, asset, timeframe, span)):
-                _refuse(cursor, batch, dict.fromkeys(staging.differing(cursor, scope), foreign))
+            if foreign := guard.verdict or (guard.on and _foreign(cursor, asset, timeframe, span)):
+                fault = Fault(Kind.FOREIGN, foreign)
+                _refuse(cursor, batch, dict.fromkeys(staging.differing(cursor, scope), fault))
+            if doubt and len(batch.refused) < batch.candles.num_rows:
+                verdict = judging.judge(cursor, asset, timeframe, _alive(batch, staged), scope)
+                _refuse(cursor, batch, verdict.refused)
             changes = staging.merge(cursor, scope)
+            if verdict.held:
+                judging.settle(cursor, scope)
         if batch.refused:
             _quarantine(cursor, asset, timeframe, batch, source, origin)
         if changes.inserted or changes.updated:
             _bring_up_to_date(asset, timeframe, changes, source, now)
+        _look_back(cursor, asset, timeframe, verdict, scope)
     quarantined, received = len(batch.refused), batch.candles.num_rows
     return Ingested(
         received=received,
@@ -193,9 +234,36 @@ def _store(asset: Asset, timeframe: Timeframe, batch: _Batch, source: str, origi
         updated=changes.updated,
         unchanged=received - quarantined - changes.inserted - changes.updated,
         quarantined=quarantined,
+        released=len(verdict.confirmed),
+        withdrawn=len(verdict.withdrawn),
         problems=_problems(batch),
         **span,
     )
+
+
+def _alive(batch: _Batch, staged: "pa.Table") -> "pa.Table":
+    """The staged rows that are still there."""
+    import numpy as np
+    import pyarrow as pa
+
+    gone = [*batch.refused, *batch.said_twice]
+    return staged.filter(pa.array(~np.isin(staged["place"].to_numpy(), gone))) if gone else staged
+
+
+def _look_back(
+    cursor: Any, asset: Asset, timeframe: Timeframe, verdict: judging.Verdict, scope: dict[str, Any]
+) -> None:
+    """Do what the batch tells of candles that came before it."""
+    judging.restate(cursor, verdict.restated)
+    if verdict.withdrawn:
+        rows = staging.withdraw(cursor, scope, list(verdict.withdrawn))
+        _keep_withdrawn(cursor, asset, timeframe, verdict, rows)
+        _without(asset, timeframe, len(rows), scope["now"])
+    for source, rows in judging.confirmed(cursor, verdict.confirmed, scope["now"]).items() if verdict.confirmed else ():
+        staging.restage(cursor, rows)
+        theirs = scope | {"source": source, "first": rows[0][0], "last": rows[-1][0], "met": True}
+        changes = staging.merge(cursor, theirs)
+        _bring_up_to_date(asset, timeframe, changes, source, scope["now"])
 
 
 def _stageable(batch: _Batch) -> "pa.Table":
@@ -224,9 +292,9 @@ def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC)  # pyarrow's own zone object is an equal one, but not ours
 
 
-def _refuse(cursor: Any, batch: _Batch, reasons: dict[int, str]) -> None:
-    staging.take_out(cursor, list(reasons))
-    batch.refused.update(reasons)
+def _refuse(cursor: Any, batch: _Batch, faults: dict[int, Fault]) -> None:
+    staging.take_out(cursor, list(faults))
+    batch.refused.update(faults)
 
 
 def _has_twins(candles: "pa.Table") -> bool:
@@ -251,8 +319,9 @@ def _part_twins(cursor: Any, asset: Asset, timeframe: Timeframe, batch: _Batch) 
             )
     for kept, twin in chosen.items():
         reasons[kept] = f"{_row(batch, twin.place)} has the same time and was released (close {twin.close} there)"
-    _refuse(cursor, batch, reasons)
-    staging.take_out(cursor, [twin.place for twin in found if twin.same])
+    _refuse(cursor, batch, {place: Fault(Kind.TWIN, reason) for place, reason in reasons.items()})
+    batch.said_twice.update(twin.place for twin in found if twin.same)
+    staging.take_out(cursor, list(batch.said_twice))
 
 
 def _was_released(asset: Asset, timeframe: Timeframe, batch: _Batch, place: int) -> bool:
@@ -284,6 +353,21 @@ def _bring_up_to_date(asset: Asset, timeframe: Timeframe, changes: staging.Chang
     )
 
 
+def _without(asset: Asset, timeframe: Timeframe, count: int, now: datetime) -> None:
+    """Of the series, after so many candles were withdrawn from it."""
+    stored = Candle.objects.filter(asset=asset, timeframe=timeframe).order_by("open_time")
+    first, last = stored.first(), stored.last()
+    Series.objects.filter(asset=asset, timeframe=timeframe).update(
+        candle_count=F("candle_count") - count,
+        revision=F("revision") + 1,
+        revised_at=now,
+        changed_at=now,
+        first_open=first and first.open_time,
+        last_open=last and last.open_time,
+        source=last.source if last else "",
+    )
+
+
 # --- What was refused --------------------------------------------------------------------------------------------
 
 
@@ -291,9 +375,9 @@ def _bring_up_to_date(asset: Asset, timeframe: Timeframe, changes: staging.Chang
 _KEEP = """
 INSERT INTO marketdata_quarantinedcandle
     (asset_id, timeframe, open_time, raw, reason, source, origin, state, received_at, decided_by, fingerprint, kind)
-SELECT %s, %s, open_time, raw::jsonb, reason, %s, origin, 'held', now(), '', fingerprint, ''
-FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[])
-    AS refused (open_time, raw, reason, origin, fingerprint)
+SELECT %s, %s, open_time, raw::jsonb, reason, %s, origin, 'held', now(), '', fingerprint, kind
+FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS refused (open_time, raw, kind, reason, origin, fingerprint)
 ON CONFLICT DO NOTHING
 """
 
@@ -308,9 +392,32 @@ def _quarantine(cursor: Any, asset: Asset, timeframe: Timeframe, batch: _Batch, 
     held = []
     for place, row in zip(places, rows.to_pylist(), strict=True):
         at = None if row["open_time"] is None else checks.moment(row["open_time"])
-        raw = _raw(row, at)
-        where = _origin(origin, row.get("row"))[:300]
-        held.append((at, json.dumps(raw), batch.refused[place][:300], where, fingerprint(raw)))
+        held.append(_held(at, _raw(row, at), batch.refused[place], _origin(origin, row.get("row"))))
+    _keep(cursor, asset, timeframe, source, held)
+
+
+def _keep_withdrawn(
+    cursor: Any, asset: Asset, timeframe: Timeframe, verdict: judging.Verdict, rows: list[tuple[Any, ...]]
+) -> None:
+    """Keep candles that were stored, but for those that came again and so were refused as they came."""
+    for at, source, *numbers in rows:
+        if at not in verdict.again:
+            raw = _raw(dict(zip(checks.NUMBERS, numbers, strict=True)), at)
+            held = _held(at, raw, verdict.withdrawn[at], "stored before, and doubted since its neighbours came")
+            _keep(cursor, asset, timeframe, source, [held])
+
+
+_Held = tuple[datetime | None, str, str, str, str, str]
+
+
+def _held(at: datetime | None, raw: dict[str, str], fault: Fault, where: str) -> _Held:
+    return at, json.dumps(raw), fault.kind.value, fault.reason[:300], where[:300], fingerprint(raw)
+
+
+def _keep(cursor: Any, asset: Asset, timeframe: Timeframe, source: str, held: list[_Held]) -> None:
+    doubted = [row[-1] for row in held if row[2] in quality.DOUBTS]
+    if doubted:
+        judging.doubted_again(cursor, {"asset": asset.pk, "timeframe": timeframe.value}, doubted)
     for start in range(0, len(held), 10_000):
         columns = [list(column) for column in zip(*held[start : start + 10_000], strict=True)]
         cursor.execute(_KEEP, [asset.pk, timeframe.value, source, *columns])
@@ -343,7 +450,7 @@ def _problems(batch: _Batch) -> tuple[str, ...]:
     """The different reasons, each with the first row that it was found in and how many more there are."""
     places: dict[str, list[int]] = {}
     for place in sorted(batch.refused):
-        places.setdefault(batch.refused[place], []).append(place)
+        places.setdefault(batch.refused[place].reason, []).append(place)
     named = [
         f"{_where(batch, first)}{f' and {len(more):,} more' if more else ''}: {reason}"
         for reason, (first, *more) in list(places.items())[:REASONS]
@@ -375,10 +482,10 @@ def _sampled(asset: Asset, timeframe: Timeframe, candles: "pa.Table") -> str:
         return ""
     with transaction.atomic(), connection.cursor() as cursor:
         staging.copy(cursor, staged)
-        return _judged(cursor, asset, timeframe, _span(staged))
+        return _foreign(cursor, asset, timeframe, _span(staged))
 
 
-def _judged(cursor: Any, asset: Asset, timeframe: Timeframe, span: dict[str, datetime | None]) -> str:
+def _foreign(cursor: Any, asset: Asset, timeframe: Timeframe, span: dict[str, datetime | None]) -> str:
     """Why what is staged is not a correction of what is stored but another series; '' if it may be one."""
     found = staging.likeness(cursor, {"asset": asset.pk, "timeframe": timeframe.value, **span})
     if found.common < GUARD_LEAST or found.different * 2 <= found.common:

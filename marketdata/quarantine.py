@@ -56,6 +56,7 @@ def _stored(candle: QuarantinedCandle) -> Ingested:
         pa.Table.from_pylist([row], schema=schema()),
         source=candle.source,
         origin=candle.origin,
+        doubt=False,
     )
     if counts.quarantined:
         raise CannotDecide(f"{candle.asset} {candle.timeframe} can't be released: {'; '.join(counts.problems)}.")

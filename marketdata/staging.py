@@ -4,10 +4,10 @@ All of it happens in the caller's transaction, under the series' lock.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from marketdata.checks import NUMBERS
+from marketdata.checks import EPOCH, NUMBERS, Fault, Kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +64,42 @@ _TARGET = """
     c.asset_id = %(asset)s AND c.timeframe = %(timeframe)s AND c.open_time = s.open_time
     AND c.open_time BETWEEN %(first)s AND %(last)s
 """
+
+_REPRICED = f"""
+SELECT s.place FROM candle_stage s LEFT JOIN marketdata_candle c ON {_TARGET}
+WHERE c.open_time IS NULL OR (s.open, s.high, s.low, s.close) IS DISTINCT FROM (c.open, c.high, c.low, c.close)
+"""  # noqa: S608
+
+_FLOATS = """
+(extract(epoch FROM c.open_time) * 1000000)::bigint, c.open::float8, c.high::float8, c.low::float8, c.close::float8,
+c.volume::float8
+"""
+
+_AROUND = f"""
+(SELECT {_FLOATS} FROM marketdata_candle c WHERE c.asset_id = %(asset)s AND c.timeframe = %(timeframe)s
+ AND c.open_time < %(first)s ORDER BY c.open_time DESC LIMIT %(count)s)
+UNION ALL
+(SELECT {_FLOATS} FROM marketdata_candle c WHERE c.asset_id = %(asset)s AND c.timeframe = %(timeframe)s
+ AND c.open_time > %(last)s ORDER BY c.open_time LIMIT %(count)s)
+"""  # noqa: S608
+
+_BETWEEN = f"""
+SELECT {_FLOATS} FROM marketdata_candle c LEFT JOIN candle_stage s USING (open_time)
+WHERE c.asset_id = %(asset)s AND c.timeframe = %(timeframe)s AND c.open_time BETWEEN %(first)s AND %(last)s
+  AND s.open_time IS NULL
+"""  # noqa: S608
+
+_WITHDRAW = f"""
+WITH gone AS (
+    DELETE FROM marketdata_candle
+    WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s AND open_time = ANY(%(times)s) RETURNING *
+), superseded AS (
+    INSERT INTO marketdata_candlerevision
+        (asset_id, timeframe, open_time, {_COLUMNS}, source, known_at, superseded_at)
+    SELECT asset_id, timeframe, open_time, {_COLUMNS}, source, known_at, %(now)s FROM gone
+)
+SELECT open_time, source, {", ".join(f"trim_scale({name})::text" for name in NUMBERS)} FROM gone ORDER BY open_time
+"""  # noqa: S608
 
 _DIFFERING = f"""
 SELECT s.place FROM candle_stage s LEFT JOIN marketdata_candle c ON {_TARGET}
@@ -161,10 +197,10 @@ def copy(cursor: Any, candles: "pa.Table") -> None:
         stream.write(memoryview(text.getvalue()))
 
 
-def impossible(cursor: Any) -> dict[int, str]:
+def impossible(cursor: Any) -> dict[int, Fault]:
     """The places of rows whose numbers contradict each other, with the reason."""
     cursor.execute(_IMPOSSIBLE)
-    return dict(cursor.fetchall())
+    return {place: Fault(Kind.IMPOSSIBLE, reason) for place, reason in cursor.fetchall()}
 
 
 def twins(cursor: Any) -> list[Twin]:
@@ -195,15 +231,66 @@ def likeness(cursor: Any, scope: dict[str, Any]) -> Likeness:
     return Likeness(*cursor.fetchone())
 
 
+@dataclass(frozen=True)
+class Around:
+    """Stored candles beside what is staged, oldest first: (microseconds since 1970, open, high, low, close, volume)."""
+
+    before: list[tuple[Any, ...]]
+    after: list[tuple[Any, ...]]
+
+
+def around(cursor: Any, scope: dict[str, Any], count: int) -> Around:
+    """The last `count` stored candles before the first staged open, and the first ones after the last."""
+    cursor.execute(_AROUND, scope | {"count": count})
+    rows = sorted(cursor.fetchall())
+    first = (scope["first"] - EPOCH) // timedelta(microseconds=1)
+    return Around([row for row in rows if row[0] < first], [row for row in rows if row[0] > first])
+
+
+def between(cursor: Any, scope: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """The stored candles among the staged ones, those without a staged one of their time, as `Around` has them."""
+    cursor.execute(_BETWEEN, scope)
+    return cursor.fetchall()  # type: ignore[no-any-return]
+
+
+def repriced(cursor: Any, scope: dict[str, Any]) -> list[int]:
+    """The places of rows that are not stored at the same prices already."""
+    cursor.execute(_REPRICED, scope)
+    return [place for (place,) in cursor.fetchall()]
+
+
+def withdraw(cursor: Any, scope: dict[str, Any], times: list[datetime]) -> list[tuple[Any, ...]]:
+    """Take stored candles out of the series: what they were is kept as revisions, believed until now.
+
+    Returns (open_time, source, numbers as text…), oldest first.
+    """
+    cursor.execute(_WITHDRAW, scope | {"times": times})
+    return cursor.fetchall()  # type: ignore[no-any-return]
+
+
+def restage(cursor: Any, rows: list[tuple[Any, ...]]) -> None:
+    """Stage these rows (open_time and numbers as text) instead of what is staged."""
+    cursor.execute("DELETE FROM candle_stage")
+    values = ", ".join(["%s"] * (2 + len(NUMBERS)))
+    cursor.executemany(f"INSERT INTO candle_stage VALUES ({values})", [(n, *row) for n, row in enumerate(rows)])  # noqa: S608
+
+
 def take_out(cursor: Any, places: list[int]) -> None:
     if places:
         cursor.execute("DELETE FROM candle_stage WHERE place = ANY(%s)", [places])
 
 
-def merge(cursor: Any, scope: dict[str, Any]) -> Changes:
-    """Store what is staged. `scope`: asset, timeframe, source, now, and the first and last staged open."""
+def meets(cursor: Any, scope: dict[str, Any]) -> bool:
+    """Whether anything is stored between the first and the last staged open."""
     cursor.execute(_MET, scope)
-    if cursor.fetchone()[0]:
+    return bool(cursor.fetchone()[0])
+
+
+def merge(cursor: Any, scope: dict[str, Any]) -> Changes:
+    """Store what is staged. `scope`: asset, timeframe, source, now, the first and last staged open, and `met`, whether
+    anything is stored between them.
+    """
+    if scope["met"]:
         cursor.execute(_MERGE, scope)
         return Changes(*cursor.fetchone())
     cursor.execute(_INSERT, scope)
