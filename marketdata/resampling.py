@@ -85,6 +85,9 @@ def resample(
     check(source, target)
     at = np.ascontiguousarray(times).view(np.int64) if times.dtype.kind == "M" else times
     known = until if until is not None else (int(at[-1]) + LENGTHS[source] if len(at) else 0)
+    if sessions is not None and target in ("1w", "1mo") and LENGTHS[source] < DAY:
+        traded = _traded(at, sessions, LENGTHS[source], extended)
+        at, numbers = at[traded], {name: values[traded] for name, values in numbers.items()}
     found = bars(at, source, target, sessions, extended=extended)
     complete = found.closes <= known
     if complete_only and not complete.all():
@@ -106,7 +109,10 @@ def check(source: str, target: str) -> None:
 
 
 def bars(at: Array, source: str, target: str, sessions: Sessions | None = None, *, extended: bool = False) -> Bars:
-    """Which candles each bar is made of; bars without candles are left out. Arguments as of `resample`."""
+    """Which candles each bar is made of; bars without candles are left out. Arguments as of `resample`.
+
+    Weeks and months take all candles between their first session and their last.
+    """
     if not len(at):
         none = np.empty(0, np.int64)
         return Bars(none, none, none, none)
@@ -183,6 +189,15 @@ def _reach(sessions: Sessions, source: int, extended: bool) -> tuple[Array, Arra
 def _session_days(sessions: Sessions, source: int, extended: bool) -> _Edges:
     since, until = _reach(sessions, source, extended)
     return _Edges(sessions.days * DAY, since, until, until if extended else sessions.closes)
+
+
+def _traded(at: Array, sessions: Sessions, source: int, extended: bool) -> Array:
+    """Which candles belong to any session."""
+    since, until = _reach(sessions, source, extended)
+    if not len(since):
+        return np.zeros(len(at), bool)
+    number = np.searchsorted(since, at, side="right") - 1
+    return np.asarray((number >= 0) & (at < until[number]))
 
 
 def _session_bars(sessions: Sessions, source: int, length: int, extended: bool) -> _Edges:

@@ -43,9 +43,8 @@ class Wanted(NamedTuple):
     source: str
     basis: str
 
-    @property
-    def path(self) -> Path:
-        return root() / self.timeframe / f"{self.asset_id}.columns"
+    def place(self, suffix: str = "columns") -> str:
+        return f"{settings.CHRONOS_VAR}/frames/{self.timeframe}/{self.asset_id}.{suffix}"
 
 
 def root() -> Path:
@@ -113,7 +112,7 @@ def _fitting(found: Columns, state: State) -> Columns | None:
 def _standing(series: Wanted) -> Columns | None:
     """What stands on the shelf for a series; None if nothing does that can be used without a lock."""
     try:
-        fd = os.open(series.path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(series.place(), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
@@ -122,7 +121,7 @@ def _standing(series: Wanted) -> Columns | None:
             return None
         if time.time() - os.fstat(fd).st_mtime > TOUCH_SECONDS:
             with suppress(OSError):  # another user's file, or gone
-                os.utime(series.path)
+                os.utime(series.place())
         return columns.mapped(fd, head)
     finally:
         os.close(fd)
@@ -139,7 +138,7 @@ def _trusted(head: Head) -> bool:
 @contextmanager
 def _locked(series: Wanted) -> Iterator[None]:
     """The one writer of a series' file; the lock ends with the process, however it ends."""
-    path = series.path.with_suffix(".lock")
+    path = Path(series.place("lock"))
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -152,7 +151,7 @@ def _locked(series: Wanted) -> Iterator[None]:
 def _brought(series: Wanted) -> Columns:
     """Use, extend or build the file; the caller holds the lock."""
     try:
-        fd = os.open(series.path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(series.place(), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return _built(series)
     try:
@@ -242,12 +241,12 @@ def _built(series: Wanted) -> Columns:
 
 def _replaced(series: Wanted, pour: Callable[[int], Head | None]) -> Columns:
     """A new file in the place of the old, with what `pour` writes into it; the caller holds the lock."""
-    fresh = series.path.with_suffix(".new")
+    fresh = Path(series.place("new"))
     fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
         if (head := pour(fd)) is None:
             return _unkept(series)
-        fresh.rename(series.path)
+        fresh.rename(series.place())
         found = columns.mapped(fd, head)
         _sweep_if_due(os.fstat(fd).st_blocks * 512)
         return found
