@@ -94,7 +94,7 @@ def answer(
     `troubled` is told of a failure that is not over at once, while there is still hope.
     """
     with _with_key(source, subject) as key, _Circuit(source, subject) as circuit:
-        bucket = Bucket(f"{source.name} {key}".strip(), source.requests_per_second)
+        bucket = Bucket(credentials.account(source.name), source.requests_per_second)
         quota = Quota(source.name, source.daily_quota, key)
 
         def attempt() -> T:

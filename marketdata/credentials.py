@@ -53,6 +53,11 @@ def fingerprint(provider: str) -> str:
     return hmac.new(_derived(provider), found.encode(), hashlib.sha256).hexdigest()[:16] if found else ""
 
 
+def account(provider: str) -> str:
+    """The provider with the fingerprint of its key: what it limits. Another key has turns of its own."""
+    return f"{provider} {fingerprint(provider)}".strip()
+
+
 def lacking(provider: str, label: str) -> str:
     """Why a provider that wants a key has none, and what to do about it; empty if it has one."""
     match origin(provider):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from marketdata.providers.rest import Question
 
 LABEL = "Alpha Vantage"
+COMPACT = 100  # candles of an answer, of everything that was listed long enough
 SERIES = "Time Series (Daily)"
 REACH = timedelta(days=135)  # 96 weekdays: within the hundred candles, today's unfinished one among them
 _REFUSALS = ("Error Message", "Note", "Information")
@@ -73,7 +74,7 @@ class AlphaVantage:
     def fetch(self, spelling: str, timeframe: Timeframe, since: datetime, until: datetime) -> Fetched:
         """Candles with since ≤ open_time < until, both aware UTC. One attempt. Raises `ProviderError` only.
 
-        `begins` is the oldest candle of the answer: for this plan, history begins there.
+        `begins` is the oldest candle of a whole answer: for this plan, history begins there.
         """
         if timeframe not in self.windows:
             raise BadRequest(f"{LABEL}'s free plan has no {timeframe} candles; it has 1d. Choose that.")
@@ -81,9 +82,11 @@ class AlphaVantage:
 
         question = _question(spelling)
         answer = rest.ask(question)
-        if not isinstance(answer.content, dict):
+        if not isinstance(answer.content, dict) and answer.status == 200:
+            raise rest.malformed(question, "it is a list or a word")
+        if not isinstance(answer.content, dict) and answer.status != 429:
             raise rest.in_its_place(question, answer.status)
-        if refusal := _refusal(question, answer.content, answer.status, answer.retry_after):
+        if refusal := _refusal(question, answer.content or {}, answer.status, answer.retry_after):
             raise refusal
         try:
             return _fetched(question, since, until, answer.content)
@@ -120,14 +123,17 @@ def _fetched(question: "Question", since: datetime, until: datetime, content: Ma
         )
     rows, unfinished = [], 0
     for at, bar in days.items():
-        if since <= at < until:
+        if since <= at < until and any(bar[_COLUMNS[name]] for name in ("open", "high", "low", "close")):
             if _midnight(at.date() + timedelta(days=1), zone) <= now:  # whenever its market closes
                 rows.append((at, {name: _text(bar[theirs]) for name, theirs in _COLUMNS.items()}))
             else:
                 unfinished += 1
     if not rows and not unfinished:
         raise NoData(f"{LABEL} has no daily candles of {question.symbol} from {since:%Y-%m-%d} to {until:%Y-%m-%d}.")
-    return Fetched(rest.table(rows), Facts(metadata={"timezone": str(zone)}), unfinished, begins=begins)
+    whole = len(days) >= COMPACT  # else it may be a young listing, or a page cut short: nobody can tell
+    return Fetched(
+        rest.table(rows), Facts(metadata={"timezone": str(zone)}), unfinished, begins=begins if whole else None
+    )
 
 
 def _text(value: object) -> str | None:

@@ -125,7 +125,7 @@ class _Fault(Exception):
 
 
 def _get(question: Question) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, headers and body. Raises `_Fault` only, outside of httpx's own exceptions."""
+    """Status, headers and body. Raises `_Fault` only, with none of httpx's exceptions behind it."""
     import httpx
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # its INFO lines show whole addresses
@@ -146,9 +146,10 @@ def _get(question: Question) -> tuple[int, Mapping[str, str], bytes]:
                     raise _Fault(f"its answer is larger than {LARGEST >> 20} MB", Unavailable)
             return response.status_code, response.headers, bytes(body)
     except httpx.TimeoutException:
-        raise _Fault(f"within {CONNECT_SECONDS + READ_SECONDS:.0f} s", ProviderTimeout) from None
+        fault = _Fault(f"within {CONNECT_SECONDS + READ_SECONDS:.0f} s", ProviderTimeout)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as error:  # the last of odd proxies
-        raise _Fault(question.without_key(error) or type(error).__name__, Unavailable) from None
+        fault = _Fault(question.without_key(error) or type(error).__name__, Unavailable)
+    raise fault
 
 
 def _certificates() -> ssl.SSLContext | Literal[True]:

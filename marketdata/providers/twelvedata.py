@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -24,13 +25,16 @@ from marketdata.providers.base import (
     SymbolNotFound,
     Unavailable,
 )
+from marketdata.ratelimit import Bucket
 
 if TYPE_CHECKING:
     from marketdata.providers.rest import Answer, Question
 
 LABEL = "Twelve Data"
 MOST = 5_000  # values of one answer
-DIGITS = "11"  # decimal places, the most that it gives; else it rounds to 5
+DIGITS = 10  # decimal places, as many as we keep; else it rounds to 5
+HOLE = timedelta(days=7)  # no market is closed so long: an answer that lacks more at an end was cut short
+PAGES = 20  # requests for one answer that comes in pieces
 
 INTERVALS = {
     Timeframe.M1: "1min",
@@ -108,17 +112,63 @@ class TwelveData:
         """Candles with since ≤ open_time < until, both aware UTC. One attempt. Raises `ProviderError` only."""
         if timeframe not in INTERVALS:
             raise BadRequest(f"{LABEL} has no {timeframe} candles; it has {', '.join(INTERVALS)}. Choose one of these.")
+        pages = list(_pages(spelling, timeframe, since, until))
+        Bucket(credentials.account(self.name), self.requests_per_second).charge(len(pages) - 1)
         from marketdata.providers import rest
 
-        question = _question(spelling, timeframe, since, until)
-        answer = rest.ask(question)
-        content = answer.content
-        if answer.status != 200 or not isinstance(content, dict) or content.get("status") == "error":
-            raise _refusal(question, answer, timeframe, since, until)
+        rows = [row for page in pages for row in page.rows]
+        return Fetched(rest.table(rows), pages[0].facts, sum(page.unfinished for page in pages))
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One answer: final candles, oldest first, by the open that we name them by."""
+
+    rows: list[tuple[datetime, dict[str, str | None]]]
+    unfinished: int
+    facts: Facts
+
+
+def _pages(spelling: str, timeframe: Timeframe, since: datetime, until: datetime) -> Iterator[_Page]:
+    """The answer, and what it lacks at its ends if that is more than a market is ever closed.
+
+    A page may be cut short without a word. Before a listing nothing comes, and costs one request more.
+    """
+    page = _ask(spelling, timeframe, since, until)
+    yield page
+    hole, end = max(HOLE, 2 * timeframe.length), min(until, timezone.now())
+    for _ in range(PAGES - 1):
+        if not page.rows:
+            return
+        first, last = page.rows[0][0], page.rows[-1][0] + timeframe.length
+        if first - since > hole:
+            end = first
+        elif end - last > hole:
+            since = last
+        else:
+            return
         try:
-            return _fetched(question, timeframe, since, until, content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise rest.malformed(question, f"{type(error).__name__}: {error}") from None
+            page = _ask(spelling, timeframe, since, end)
+        except NoData:
+            return
+        yield page
+        hole = timeframe.length  # it was cut short: now every candle is looked for
+
+
+def _ask(spelling: str, timeframe: Timeframe, since: datetime, until: datetime) -> _Page:
+    from marketdata.providers import rest
+
+    question = _question(spelling, timeframe, since, until)
+    answer = rest.ask(question)
+    content = answer.content
+    if answer.status == 200 and not isinstance(content, dict):
+        raise rest.malformed(question, "it is a list or a word")
+    if answer.status != 200 or content.get("status") == "error":
+        raise _refusal(question, answer, timeframe, since, until)
+    try:
+        return _page(question, timeframe, since, until, content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise rest.malformed(question, f"{type(error).__name__}: {error}") from None
 
 
 def _question(spelling: str, timeframe: Timeframe, since: datetime, until: datetime) -> "Question":
@@ -133,11 +183,11 @@ def _question(spelling: str, timeframe: Timeframe, since: datetime, until: datet
         "symbol": spelling,
         "interval": INTERVALS[timeframe],
         "start_date": f"{first:%Y-%m-%d %H:%M:%S}",
-        "end_date": f"{until:%Y-%m-%d %H:%M:%S}",
+        "end_date": f"{until - timedelta(seconds=1):%Y-%m-%d %H:%M:%S}",  # its range has both ends
         "timezone": "UTC",
         "order": "ASC",
         "outputsize": str(MOST),
-        "dp": DIGITS,
+        "dp": str(DIGITS),
         "format": "JSON",
     }
     address = f"{settings.TWELVEDATA_BASE_URL}/time_series"
@@ -147,11 +197,9 @@ def _question(spelling: str, timeframe: Timeframe, since: datetime, until: datet
 # --- The answer --------------------------------------------------------------------------------------------------
 
 
-def _fetched(
+def _page(
     question: "Question", timeframe: Timeframe, since: datetime, until: datetime, content: Mapping[str, Any]
-) -> Fetched:
-    from marketdata.providers import rest
-
+) -> _Page:
     meta, now = content["meta"], timezone.now()
     zone = ZoneInfo(str(meta.get("exchange_timezone") or "UTC"))
     rows, unfinished = [], 0
@@ -163,7 +211,7 @@ def _fetched(
                 unfinished += 1
     if not rows and not unfinished:
         raise NoData(_nothing(question.symbol, timeframe, since, until))
-    return Fetched(rest.table(rows), _facts(question, meta), unfinished)
+    return _Page(sorted(rows, key=lambda row: row[0]), unfinished, _facts(question, meta))
 
 
 def _rows(values: list[Mapping[str, Any]], timeframe: Timeframe) -> Iterator[tuple[datetime, dict[str, str | None]]]:
@@ -172,13 +220,29 @@ def _rows(values: list[Mapping[str, Any]], timeframe: Timeframe) -> Iterator[tup
         at = datetime.fromisoformat(value["datetime"]).replace(tzinfo=UTC)
         if timeframe.is_daily:
             at = _midnight(_first_day(timeframe, at.date()))
-        prices = {name: _text(value[name]) for name in ("open", "high", "low", "close")}
+        prices = {name: _meant(value[name]) for name in ("open", "high", "low", "close")}
         if any(prices.values()):
-            yield at, {**prices, "volume": _text(value.get("volume")) or "0"}
+            yield at, {**prices, "volume": str(value.get("volume") or "0")}
 
 
-def _text(value: object) -> str | None:
-    return None if value in (None, "", "NaN") else str(value)
+def _meant(value: object) -> str | None:
+    """The price as it was meant, as exact text; None for none.
+
+    Some of its prices were single precision once: 148.85 arrives as 148.8500061035. If a text is a single-precision
+    number written out, that number's shortest text is the one that was meant.
+    """
+    if value in (None, "", "NaN"):
+        return None
+    text = str(value)
+    decimals = len(text.partition(".")[2])
+    if decimals <= 4 or not re.fullmatch(r"\d+\.\d+", text):
+        return text
+    import numpy as np
+
+    single = np.float32(text)
+    if f"{float(single):.{decimals}f}" != text:
+        return text
+    return str(np.format_float_positional(single, unique=True, trim="-"))
 
 
 def _over_at(timeframe: Timeframe, at: datetime, zone: ZoneInfo) -> datetime:
