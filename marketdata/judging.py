@@ -71,9 +71,9 @@ class _Kept:
 def judge(cursor: Any, asset: Asset, timeframe: Timeframe, staged: "pa.Table", scope: dict[str, Any]) -> Verdict:
     """Look at what is staged, `staged` (rows with their `place`, in order of time, no two of one time)."""
     around = staging.around(cursor, scope, quality.context(timeframe))
-    inner = staging.between(cursor, scope) if scope["met"] else []
+    inner = staging.between(cursor, scope) if scope["met"] else None
     kept = _kept(cursor, timeframe, around, scope)
-    scene = _Scene.of(timeframe, staged, [*around.before, *inner, *around.after], kept)
+    scene = _Scene.of(timeframe, staged, _stored(around, inner), kept)
     verdict = Verdict(held=any(row.state == State.HELD for row in kept))
     found = scene.doubts(cursor, asset, scope)
     scene.weigh(found, kept)
@@ -110,19 +110,18 @@ class _Scene:
     held: "np.ndarray[Any, Any]"  # key in the quarantine, or -1
 
     @classmethod
-    def of(cls, timeframe: Timeframe, staged: "pa.Table", stored: list[tuple[Any, ...]], kept: list[_Kept]) -> "_Scene":
+    def of(cls, timeframe: Timeframe, staged: "pa.Table", stored: "_Stored", kept: list[_Kept]) -> "_Scene":
         import numpy as np
         import pyarrow as pa
 
         new_at = staged["open_time"].cast(pa.int64()).to_numpy()
         columns = [_floats(staged[name]) for name in _NUMBERS]
-        old = np.array(stored, dtype=np.float64).reshape(-1, 6)
-        old_at = np.array([row[0] for row in stored], dtype=np.int64)
+        old_at, *old = stored
         waiting = _waiting(kept, new_at, old_at)
         wait_at = np.array([row.at for row in waiting], dtype=np.int64)
         waits = np.array([[float(row.raw[name]) for name in _NUMBERS] for row in waiting]).reshape(-1, 5)
         at = np.concatenate([new_at, old_at, wait_at])
-        arrays = [np.concatenate([column, old[:, 1 + n], waits[:, n]]) for n, column in enumerate(columns)]
+        arrays = [np.concatenate([column, old[n], waits[:, n]]) for n, column in enumerate(columns)]
         settled = np.zeros(len(at), bool)
         settled[len(new_at) : len(new_at) + len(old_at)] = True
         place = np.full(len(at), -1, dtype=np.int64)
@@ -187,6 +186,22 @@ class _Scene:
         """Whether there are candles on both sides of it, one of them new."""
         near = slice(max(0, place - quality.NEXT), place + quality.NEXT + 1)
         return 0 < place < len(self.view.at) - 1 and bool((self.place[near] >= 0).any())
+
+
+_Stored = list["np.ndarray[Any, Any]"]  # opens, and the numbers as `_NUMBERS` has them
+
+
+def _stored(around: staging.Around, inner: "pa.Table | None") -> _Stored:
+    import numpy as np
+
+    rows = [*around.before, *around.after]
+    at = np.array([row[0] for row in rows], dtype=np.int64)
+    numbers = np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, len(_NUMBERS)).T
+    found: _Stored = [at, *numbers]
+    if inner is None or not inner.num_rows:
+        return found
+    columns = [column.to_numpy() for column in inner.columns]
+    return [np.concatenate(pair) for pair in zip(found, columns, strict=True)]
 
 
 def _waiting(kept: list[_Kept], new_at: Any, old_at: Any) -> list[_Kept]:

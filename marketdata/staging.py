@@ -247,10 +247,25 @@ def around(cursor: Any, scope: dict[str, Any], count: int) -> Around:
     return Around([row for row in rows if row[0] < first], [row for row in rows if row[0] > first])
 
 
-def between(cursor: Any, scope: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """The stored candles among the staged ones, those without a staged one of their time, as `Around` has them."""
-    cursor.execute(_BETWEEN, scope)
-    return cursor.fetchall()  # type: ignore[no-any-return]
+def between(cursor: Any, scope: dict[str, Any]) -> "pa.Table":
+    """The stored candles among the staged ones, those without a staged one of their time: columns as `Around` has.
+
+    There can be as many as in the batch, and objects would take longer than the merge.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    with cursor.copy(f"COPY ({_BETWEEN}) TO STDOUT (FORMAT csv)", scope) as stream:
+        text = b"".join(stream)
+    names = ["at", "open", "high", "low", "close", "volume"]
+    kinds = dict.fromkeys(names, pa.float64()) | {"at": pa.int64()}
+    if not text:
+        return pa.schema(kinds.items()).empty_table()
+    return csv.read_csv(
+        pa.BufferReader(text),
+        csv.ReadOptions(column_names=names),
+        convert_options=csv.ConvertOptions(column_types=kinds),
+    )
 
 
 def repriced(cursor: Any, scope: dict[str, Any]) -> list[int]:
