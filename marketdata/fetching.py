@@ -105,7 +105,7 @@ def fetch(
         try:
             candles, source = _looked_at(asset, timeframe, since, until, wait, provider, limit)
         except ProviderError as error:
-            return _remembered(walk, [Lack(since or until, until, error)])
+            return remembered(walk, [Lack(since or until, until, error)], until)
         return _store_newest(walk, candles, source, until)
 
 
@@ -132,15 +132,30 @@ def _looked_at(
     provider: Provider | None,
     limit: int | None,
 ) -> tuple["pa.Table", Questions]:
-    """The newest `limit` candles of the range (or all) of the first provider, newest window first, and who said so."""
+    """The newest `limit` candles of the range (or all) of the first provider that has any, and the questions to it.
+
+    Raises the first provider's `ProviderError` if nobody has any.
+    """
+    first: ProviderError | None = None
+    start = since or floor(timezone.now() - depth(timeframe), timeframe)
+    for source in [provider] if provider else sources(asset):
+        questions = Questions(asset, timeframe, source, wait)
+        try:
+            return _newest(questions, start, until, limit), questions
+        except ProviderError as error:
+            questions.blame(error)
+            first = first or error
+    raise first or NoData(f"Nobody was asked for {asset}.")
+
+
+def _newest(questions: Questions, since: datetime, until: datetime, limit: int | None) -> "pa.Table":
+    """The newest window first, until there are enough candles. Raises `ProviderError`."""
     import pyarrow as pa
 
-    source = provider or sources(asset)[0]
-    questions = Questions(asset, timeframe, source, wait)
-    start = since or floor(timezone.now() - depth(timeframe), timeframe)
+    asset, timeframe, source = questions.asset, questions.timeframe, questions.source
     earliest = reach(source, timeframe)
     found: list[pa.Table] = []
-    for window in reversed(pieces(source, timeframe, max(start, earliest) if earliest else start, until)):
+    for window in reversed(pieces(source, timeframe, max(since, earliest) if earliest else since, until)):
         with suppress(NoData):
             found.insert(0, questions.peek(*window).candles)
         if limit is not None and sum(table.num_rows for table in found) >= limit:
@@ -148,7 +163,7 @@ def _looked_at(
     if not found:
         raise NoData(nothing_there(asset, timeframe, source))
     candles = pa.concat_tables(found)
-    return candles.slice(max(0, candles.num_rows - limit)) if limit else candles, questions
+    return candles.slice(max(0, candles.num_rows - limit)) if limit else candles
 
 
 def _store_newest(walk: Walk, candles: "pa.Table", asked: Questions, until: datetime) -> Refreshed:
@@ -159,7 +174,7 @@ def _store_newest(walk: Walk, candles: "pa.Table", asked: Questions, until: date
     origin = asked.spelling
     walk.counts = ingest(walk.asset, walk.timeframe, candles, source=asked.source.name, origin=origin)
     asked.praise()
-    return _remembered(walk, [])
+    return remembered(walk, [], until)
 
 
 # --- How it ended ------------------------------------------------------------------------------------------------
@@ -171,18 +186,19 @@ def finish(walk: Walk, since: datetime | None, until: datetime) -> Refreshed:
         lacks = walk.bring(since, until)
     except ProviderError as error:
         lacks = [Lack(until, until, error)]
-    return _remembered(walk, lacks, _gaps_left(walk, since, until))
+    return remembered(walk, lacks, until, gaps_left(walk, since, until))
 
 
-def _gaps_left(walk: Walk, since: datetime | None, until: datetime) -> tuple[Gap, ...]:
+def gaps_left(walk: Walk, since: datetime | None, until: datetime) -> tuple[Gap, ...]:
     """What is missing of the range that was asked for; the series' own counts are made anew if anything changed."""
     series = Series.objects.filter(asset_id=walk.asset.pk, timeframe=walk.timeframe, candle_count__gt=0).first()
     if series is None:
         return ()
     if walk.windows:
         gaps.audit(series)
+    first = series.first_open
     try:
-        return tuple(gaps.find(walk.asset, walk.timeframe, since, until))
+        return tuple(gaps.find(walk.asset, walk.timeframe, max(since, first) if since and first else since, until))
     except calendars.UnknownCalendar:
         return ()
 
@@ -200,13 +216,13 @@ def _listed(found: tuple[Gap, ...]) -> list[str]:
     return [f"{many:,} candle{' is' if many == 1 else 's are'} missing: {', '.join(named)}{more}."]
 
 
-def _remembered(walk: Walk, lacks: list[Lack], missing: tuple[Gap, ...] = ()) -> Refreshed:
+def remembered(walk: Walk, lacks: list[Lack], until: datetime, missing: tuple[Gap, ...] = ()) -> Refreshed:
     """The end of a walk as it is told, and kept with the series: what is lacking, and the first reason for it."""
     refused = [lack for lack in lacks if not isinstance(lack.why, TooFarBack)]
     clipped = [str(lack.why) for lack in lacks if isinstance(lack.why, TooFarBack)]
     error = _told_of(walk, refused[0]) if refused else None
     if not walk.asset._state.adding:  # else nobody has confirmed it, so there is nothing to keep
-        _remember_failure(walk, error) if error else _remember_success(walk)
+        _remember_failure(walk, error) if error else _remember_success(walk, until)
     text = " ".join(
         [*([str(error)] if error else clipped[:1]), *walk.notes, *_quarantined(walk.counts), *_listed(missing)]
     )
@@ -242,9 +258,15 @@ def _told_of(walk: Walk, lack: Lack) -> ProviderError:
     )
 
 
-def _remember_success(walk: Walk) -> None:
-    series = Series.objects.filter(asset=walk.asset, timeframe=walk.timeframe)
-    series.update(checked_at=timezone.now(), failed_at=None, failure="")
+def _remember_success(walk: Walk, until: datetime) -> None:
+    """An answer for a range of the past says nothing of the newest candles."""
+    if not walk.windows:
+        return
+    now = timezone.now()
+    marks: dict[str, Any] = {"failed_at": None, "failure": ""}
+    if until >= now - walk.timeframe.length:
+        marks["checked_at"] = now
+    Series.objects.filter(asset=walk.asset, timeframe=walk.timeframe).update(**marks)
     calendars.reschedule(walk.asset, walk.timeframe)
 
 

@@ -1,15 +1,22 @@
-"""The long work of this floor: bringing one asset up to date."""
+"""The long work of this floor: bringing one asset up to date, fetching its history, filling its gaps."""
 
+from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from chronos.core import jobs
+from chronos.core.figures import moment
 from chronos.core.jobs import Outcome, Run, job
 from chronos.core.models import Job, User
+from marketdata.backfill import backfill
+from marketdata.backfill import fill_gaps as fill
+from marketdata.calendars import UnknownCalendar
 from marketdata.fetching import Refreshed, refresh
 from marketdata.models import Asset, Timeframe
-from marketdata.reporting import Row
+from marketdata.reporting import Row, iso
+
+GAPS_KEPT = 100  # of one series in a job's result
 
 
 class RefreshAsset(BaseModel):
@@ -26,10 +33,7 @@ def run_refresh_asset(params: RefreshAsset, run: Run) -> Outcome:
     run.step(0, 1, asset.symbol)
     found = refresh(asset, params.timeframe, run)
     run.step(1, 1, asset.symbol)
-    result: dict[str, Any] = {"assets": [row(found).for_programs()]}
-    if found.status != "done":
-        result["missing"] = [missing(found)]
-    return Outcome(sentence(found), found.status, result)
+    return _outcome(found)
 
 
 def refresh_asset(asset: Asset, user: User, timeframe: Timeframe = Timeframe.D1) -> Job:
@@ -44,14 +48,95 @@ def refresh_asset(asset: Asset, user: User, timeframe: Timeframe = Timeframe.D1)
     )
 
 
+class BackfillAsset(BaseModel):
+    asset_id: int
+    timeframe: Timeframe = Timeframe.D1
+    since: AwareDatetime | None = None
+
+
+@job("backfill-asset", BackfillAsset)
+def run_backfill_asset(params: BackfillAsset, run: Run) -> Outcome:
+    """Fetch the asset's history in one timeframe, the newest first, as far back as asked for or as there is any."""
+    asset = Asset.objects.filter(pk=params.asset_id).first()
+    if asset is None:
+        return Outcome("The asset is not there any more.", "failed")
+    (found,) = backfill([asset], params.timeframe, params.since, run, show=run.step)
+    return _outcome(found)
+
+
+def backfill_asset(asset: Asset, user: User, timeframe: Timeframe = Timeframe.D1, since: datetime | None = None) -> Job:
+    """Start fetching the history of one asset for a person; the job that is already under way if there is one."""
+    return jobs.start(
+        "backfill-asset",
+        BackfillAsset(asset_id=asset.pk, timeframe=timeframe, since=since),
+        owner=user,
+        subject=f"{asset.symbol} {Timeframe(timeframe)}",
+        subject_url=asset.get_absolute_url(),
+        key=f"asset:{asset.pk}:{Timeframe(timeframe)}",
+    )
+
+
+class FillGaps(BaseModel):
+    asset_id: int
+    timeframe: Timeframe = Timeframe.D1
+
+
+@job("fill-gaps", FillGaps)
+def run_fill_gaps(params: FillGaps, run: Run) -> Outcome:
+    """Ask the providers again for exactly the candles of a series that are missing."""
+    asset = Asset.objects.filter(pk=params.asset_id).first()
+    if asset is None:
+        return Outcome("The asset is not there any more.", "failed")
+    try:
+        return _outcome(fill(asset, params.timeframe, run, show=run.step))
+    except UnknownCalendar as error:
+        return Outcome(f"{asset} {params.timeframe}: {error}", "failed")
+
+
+def fill_gaps(asset: Asset, user: User, timeframe: Timeframe = Timeframe.D1) -> Job:
+    """Start filling the gaps of one series for a person; the job that is already under way if there is one."""
+    return jobs.start(
+        "fill-gaps",
+        FillGaps(asset_id=asset.pk, timeframe=timeframe),
+        owner=user,
+        subject=f"{asset.symbol} {Timeframe(timeframe)}",
+        subject_url=asset.get_absolute_url(),
+        key=f"asset:{asset.pk}:{Timeframe(timeframe)}",
+    )
+
+
+# --- How it is told ----------------------------------------------------------------------------------------------
+
+
+def _outcome(found: Refreshed) -> Outcome:
+    result: dict[str, Any] = {"assets": [row(found).for_programs()]}
+    if found.status != "done":
+        result["missing"] = [missing(found)]
+    return Outcome(sentence(found), found.status, result)
+
+
 def row(found: Refreshed) -> Row:
     """The series as commands print it and jobs keep it in their result."""
-    return Row.of(found.asset.symbol, found.timeframe.value, found.counts, found.status, found.error or None)
+    return Row.of(
+        found.asset.symbol,
+        found.timeframe.value,
+        found.counts,
+        found.status,
+        found.error or None,
+        windows=found.windows,
+        requests=found.requests,
+        note=_nothing_came(found),
+    )
 
 
-def missing(found: Refreshed) -> dict[str, str]:
+def missing(found: Refreshed) -> dict[str, Any]:
     """An entry of a job's `missing`: which candles did not come and why."""
-    return {"symbol": found.asset.symbol, "timeframe": found.timeframe.value, "reason": found.error}
+    entry: dict[str, Any] = {"symbol": found.asset.symbol, "timeframe": found.timeframe.value, "reason": found.error}
+    if found.gaps:
+        entry["gaps"] = [
+            {"start": iso(gap.start), "end": iso(gap.end), "candles": gap.candles} for gap in found.gaps[:GAPS_KEPT]
+        ]
+    return entry
 
 
 def sentence(found: Refreshed) -> str:
@@ -59,14 +144,24 @@ def sentence(found: Refreshed) -> str:
     if found.status == "failed":
         return f"{found.asset}: {found.error}"
     counts, name = found.counts, f"{found.asset} {found.timeframe}"
-    if found.asset.is_sample:
-        text = f"{name}: a bundled sample, nothing to refresh."
-    elif found.skipped:
-        text = f"{name}: was fetched a moment ago."
-    elif counts.inserted or counts.updated:
+    if counts.inserted or counts.updated:
         news = ((counts.inserted, "new"), (counts.updated, "changed"))
         changes = ", ".join(f"{many:,} {what}" for many, what in news if many)
         text = f"{name}: {changes} of {counts.received:,} candles."
     else:
-        text = f"{name}: nothing new."
+        text = f"{name}: {_nothing_came(found) or 'nothing new.'}"
     return f"{text} {found.error}" if found.error else text
+
+
+def _nothing_came(found: Refreshed) -> str:
+    """Why no candle came, although nothing failed; '' if some did."""
+    if found.asset.is_sample:
+        return "a bundled sample, nothing to refresh."
+    if found.skipped:
+        return "was fetched a moment ago."
+    if found.next_at:
+        return f"up to date; next candle {moment(found.next_at)} UTC."
+    if found.saved and not found.windows:
+        windows = "1 window is" if found.saved == 1 else f"{found.saved:,} windows are"
+        return f"{windows} covered already; nobody was asked."
+    return ""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import IO, Literal, Protocol
+from typing import IO, Any, Literal, Protocol
 
 from marketdata.ingestion import Ingested
 
@@ -23,7 +23,10 @@ EXIT_CODES = "Exit status: 0 all done, 1 nothing done, 3 partly done (what was g
 
 @dataclass
 class Row:
-    """One series: how many candles came, what became of them, first and last that came (UTC opens)."""
+    """One series: how many candles came, what became of them, first and last that came (UTC opens).
+
+    `windows` and `requests`: how many were asked for and sent; None where no provider is asked.
+    """
 
     symbol: str
     timeframe: str
@@ -36,9 +39,12 @@ class Row:
     last: datetime | None = None
     status: Status = "done"
     error: str | None = None
+    windows: int | None = None
+    requests: int | None = None
+    note: str = ""  # for people, in place of the counts when nothing came
 
     @classmethod
-    def of(cls, symbol: str, timeframe: str, counts: Ingested, status: Status, error: str | None) -> "Row":
+    def of(cls, symbol: str, timeframe: str, counts: Ingested, status: Status, error: str | None, **more: Any) -> "Row":
         """The row of one series whose candles were ingested."""
         return cls(
             symbol,
@@ -52,16 +58,21 @@ class Row:
             last=counts.last,
             status=status,
             error=error,
+            **more,
         )
 
     def for_programs(self) -> dict[str, object]:
         """The row as `--json` prints it, and as jobs keep it in their result: times as ISO 8601 with Z."""
-        return {**asdict(self), "first": iso(self.first), "last": iso(self.last)}
+        told = {**asdict(self), "first": iso(self.first), "last": iso(self.last)}
+        del told["note"]
+        return {name: value for name, value in told.items() if value is not None or name not in ("windows", "requests")}
 
     def for_people(self) -> str:
         name = f"{self.symbol} {self.timeframe}".strip()
         if self.status == "failed" and not self.received:
             return f"{name}: failed. {self.error or ''}".rstrip()
+        if not self.received and self.note:
+            return f"{name}: {self.note}" + (f" {self.status.capitalize()}: {self.error}" if self.error else "")
         counts = f"{self.inserted:,} new, {self.updated:,} changed, {self.unchanged:,} unchanged"
         if self.quarantined:
             counts += f", {self.quarantined:,} quarantined"

@@ -14,7 +14,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from marketdata import chains, coverage
-from marketdata.asking import Waits
+from marketdata.asking import Foreground, Waits
 from marketdata.coverage import Range, floor
 from marketdata.ingestion import Ingested
 from marketdata.models import Asset, FetchWindow, Series, Timeframe
@@ -54,6 +54,23 @@ def reach(source: Provider, timeframe: Timeframe) -> datetime | None:
     """The oldest moment that the provider keeps these candles for; None if it keeps them for ever."""
     kept = source.reach.get(timeframe)
     return floor(timezone.now() - kept, timeframe) if kept else None
+
+
+def planned(
+    asset: Asset,
+    timeframe: Timeframe,
+    since: datetime | None,
+    until: datetime,
+    provider: Provider | None,
+    *,
+    again: bool = False,
+) -> int:
+    """How many windows a backward walk will ask the first provider for, if that answers. Raises `Unavailable`."""
+    walk = Walk(asset, timeframe, Foreground(), again=again, backwards=True, only=provider)
+    source = provider or sources(asset)[0]
+    start, earliest = walk.start(since), reach(source, timeframe)
+    start = max(start, earliest) if earliest else start
+    return len(_Plan.of(walk, source, Lack(start, until)).windows) if start < until else 0
 
 
 class Progress:
@@ -132,7 +149,7 @@ class Walk:
             return self._bring_anew(since, until, changed.source)
 
     def _bring(self, since: datetime | None, until: datetime) -> list[Lack]:
-        start = since or floor(timezone.now() - depth(self.timeframe), self.timeframe)
+        start = self.start(since)
         lacks = [Lack(start, until)] if start < until else []
         for place, source in enumerate([self.only] if self.only else sources(self.asset)):
             if not lacks:
@@ -152,6 +169,10 @@ class Walk:
         if self.backwards and not lacks:
             return self._bring(since, until)
         return lacks
+
+    def start(self, since: datetime | None) -> datetime:
+        """`since`, or else the usual depth."""
+        return since or floor(timezone.now() - depth(self.timeframe), self.timeframe)
 
     @property
     def windows(self) -> int:
@@ -304,7 +325,7 @@ class _Plan:
 
     def was_asked_meanwhile(self, window: Range) -> bool:
         """By another worker on the same series: it cuts the same windows."""
-        if not self.walk.backwards:
+        if not self.walk.backwards or self.walk.asset._state.adding:
             return False
         return FetchWindow.objects.filter(
             asset=self.walk.asset,

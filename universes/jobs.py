@@ -1,18 +1,20 @@
 """The long work of this floor: bringing whole universes up to date."""
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from celery import shared_task
 from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.utils import timezone
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from chronos.core import jobs, tenancy
 from chronos.core.jobs import Outcome, Run, job
 from chronos.core.models import Job, JobLine, User
 from marketdata import calendars
+from marketdata.backfill import backfill as backfill_series
 from marketdata.fetching import Refreshed
 from marketdata.fetching import refresh as refresh_series
 from marketdata.jobs import missing, row, sentence
@@ -28,6 +30,12 @@ class RefreshUniverse(BaseModel):
     timeframe: Timeframe = Timeframe.D1
 
 
+class BackfillUniverse(BaseModel):
+    universe_id: int
+    timeframe: Timeframe = Timeframe.D1
+    since: AwareDatetime | None = None
+
+
 class RefreshAll(BaseModel):
     timeframe: Timeframe | None = None  # only what is due of this one
 
@@ -35,14 +43,33 @@ class RefreshAll(BaseModel):
 @job("refresh-universe", RefreshUniverse)
 def run_refresh_universe(params: RefreshUniverse, run: Run) -> Outcome:
     """Ask the providers for what is new of each member."""
+    members = _members(params.universe_id, run)
+    if isinstance(members, Outcome):
+        return members
+    return _refresh_each([(asset, params.timeframe) for asset in members], run)
+
+
+@job("backfill-universe", BackfillUniverse)
+def run_backfill_universe(params: BackfillUniverse, run: Run) -> Outcome:
+    """Fetch the history of each member, several at once, as far back as asked for or as there is any."""
+    members = _members(params.universe_id, run)
+    if isinstance(members, Outcome):
+        return members
+
+    def done(one: Refreshed) -> None:
+        run.say(sentence(one), _LEVELS[one.status])
+
+    return _outcome(backfill_series(members, params.timeframe, params.since, run, show=run.step, done=done))
+
+
+def _members(universe_id: int, run: Run) -> list[Asset] | Outcome:
+    """The assets in the universe now, or how the job ends if there are none."""
     with run.acting():
-        universe = Universe.objects.filter(pk=params.universe_id).first()
+        universe = Universe.objects.filter(pk=universe_id).first()
         if universe is None:
             return Outcome("The universe is not there any more, or not yours to see.", "failed")
         members = _assets_of(Membership.objects.current().filter(universe=universe))
-    if not members:
-        return Outcome("The universe has no members yet; add some, then refresh.", "done", {"assets": []})
-    return _refresh_each([(asset, params.timeframe) for asset in members], run)
+    return members or Outcome("The universe has no members yet; add some, then refresh.", "done", {"assets": []})
 
 
 @job(scheduling.KIND, RefreshAll)
@@ -77,6 +104,18 @@ def refresh(universe: Universe, user: User, timeframe: Timeframe = Timeframe.D1)
         subject=universe.name,
         subject_url=universe.get_absolute_url(),
         key=f"universe:{universe.pk}",
+    )
+
+
+def backfill(universe: Universe, user: User, timeframe: Timeframe = Timeframe.D1, since: datetime | None = None) -> Job:
+    """Start fetching the history of a universe for a person who can see it; the job under way if there is one."""
+    return jobs.start(
+        "backfill-universe",
+        BackfillUniverse(universe_id=universe.pk, timeframe=timeframe, since=since),
+        owner=user,
+        subject=universe.name,
+        subject_url=universe.get_absolute_url(),
+        key=f"universe:{universe.pk}:{Timeframe(timeframe)}",
     )
 
 

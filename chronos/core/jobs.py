@@ -45,6 +45,7 @@ T = TypeVar("T")
 LEASE = timedelta(seconds=settings.JOB_LEASE_SECONDS)
 HEARTBEAT_SECONDS = settings.JOB_LEASE_SECONDS / 10
 WAKE_AGAIN = timedelta(seconds=settings.JOB_WAKE_AGAIN_SECONDS)  # a queued job that nobody took is announced again
+HELPERS = 32  # threads that wait for the outside: more than any job has at once, abandoned ones included
 ATTEMPTS = 5  # a job that kills its worker this often is the cause, not the victim
 CHANNEL = f"chronos:jobs:{digest(settings.SECRET_KEY)[:12]}"  # publishing ignores database numbers: say whose
 
@@ -219,7 +220,7 @@ class Run:
         self.job, self.lease = claimed, claimed.lease
         self._stop: type[Stopped] | None = None
         self._shown = 0.0
-        self._pool: ThreadPoolExecutor | None = None
+        self._helpers = ThreadPoolExecutor(HELPERS, thread_name_prefix="outside")  # each is started when needed
 
     @property
     def since(self) -> datetime:
@@ -267,26 +268,24 @@ class Run:
     def wait_for(self, call: Callable[[], T]) -> T:
         """The result of a slow call to the outside, given up (the call left to its own timeout) when asked to stop.
 
-        The call runs in a thread of its own and must not touch the database.
+        The call runs in a thread of its own and must not touch the database. Several threads of a job may wait at once.
         """
         self._outside_transactions()
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="outside")
-        future: Future[T] = self._pool.submit(call)
+        future: Future[T] = self._helpers.submit(call)
         while True:
+            self.check()
             try:
-                self.check()
                 return future.result(timeout=0.25)
             except TimeoutError:
                 if future.done():  # it has just ended, or the timeout is the call's own
                     return future.result()
-            except Stopped:
-                self._pool.shutdown(wait=False)
-                self._pool = None
-                raise
 
     def stop(self, why: type[Stopped]) -> None:
         self._stop = why
+
+    def end(self) -> None:
+        """Let the helpers go; one whose call was given up goes when that ends."""
+        self._helpers.shutdown(wait=False)
 
     def _write(self, **values: Any) -> None:
         self._outside_transactions()
@@ -328,6 +327,7 @@ def run_job(job_id: int) -> None:
         log.warning("the database failed in mid-job; it will be resumed", exc_info=True)
         _give_back(run, error)
     finally:
+        run.end()
         logs.context.reset(token)
         connection.close()
 

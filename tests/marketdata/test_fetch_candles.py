@@ -38,9 +38,21 @@ def test_it_works():
     assert Asset.objects.get().validated_at
 
 
-def test_again_changes_nothing():
+def test_what_is_covered_costs_no_request(yahoo: Yahoo):
     run("NVDA", *WEEK)
-    assert run("NVDA", *WEEK)[1] == ["NVDA 1d: 5 candles, 2024-01-02 to 2024-01-08; 0 new, 0 changed, 5 unchanged"]
+    before = len(yahoo.requests)
+    status, lines = run("NVDA", *WEEK, "--json")
+    assert (status, len(yahoo.requests)) == (0, before)
+    assert lines[0] == "NVDA 1d: 1 window is covered already; nobody was asked."
+    row = json.loads(lines[-1])["assets"][0]
+    assert (row["received"], row["windows"], row["requests"], row["status"], row["error"]) == (0, 0, 0, "done", None)
+
+
+def test_again_asks_and_changes_nothing():
+    run("NVDA", *WEEK)
+    assert run("NVDA", *WEEK, "--again")[1] == [
+        "NVDA 1d: 5 candles, 2024-01-02 to 2024-01-08; 0 new, 0 changed, 5 unchanged"
+    ]
 
 
 def test_for_programs_there_is_one_object_on_the_last_line():
@@ -50,8 +62,8 @@ def test_for_programs_there_is_one_object_on_the_last_line():
         "assets": [
             {"symbol": symbol, "timeframe": "1d", "received": many, "inserted": many, "updated": 0, "unchanged": 0,
              "quarantined": 0, "first": "2024-01-02T00:00:00Z", "last": "2024-01-08T00:00:00Z", "status": "done",
-             "error": None}
-            for symbol, many in (("NVDA", 5), ("BTC-USDT", 7))
+             "error": None, "windows": asked, "requests": asked}
+            for symbol, many, asked in (("NVDA", 5, 1), ("BTC-USDT", 7, 2))  # OKX, which lists no coins here, was first
         ]
     }  # fmt: skip
 

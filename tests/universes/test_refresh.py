@@ -74,7 +74,7 @@ def test_it_works():
     row = done.result["assets"][0]
     assert set(row) == {
         "symbol", "timeframe", "received", "inserted", "updated", "unchanged", "quarantined", "first", "last",
-        "status", "error",
+        "status", "error", "windows", "requests",
     }  # fmt: skip
     assert (row["symbol"], row["timeframe"], row["status"], row["error"]) == ("GOOGL", "1d", "done", None)
     assert row["last"].endswith("T00:00:00Z")
@@ -146,7 +146,7 @@ def test_all_failures_are_a_failure(yahoo: Yahoo):
     assert done.state == "failed"
     assert done.summary.startswith("Nothing came for GOOGL, MSFT, NVDA. Yahoo Finance is down")
     assert len(done.result["missing"]) == 3
-    assert len(yahoo.charts()) == 8  # four attempts for each of two; then it was clear
+    assert len(yahoo.charts()) == 12  # four attempts for each of three; a fourth asset would not be asked for
 
 
 def test_samples_are_left_alone(yahoo: Yahoo):

@@ -1,21 +1,19 @@
 """`manage.py fetch_candles`: candles from a provider, stored or only shown."""
 
 import argparse
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from marketdata import providers
 from marketdata.asking import Foreground
 from marketdata.fetching import fetch, look
 from marketdata.jobs import row
-from marketdata.models import Asset, Timeframe, canonical, is_symbol
-from marketdata.providers.base import Provider, ProviderError
+from marketdata.management.arguments import add_series_arguments, asset_called, count
+from marketdata.models import Asset, Timeframe, canonical
+from marketdata.providers.base import ProviderError
 from marketdata.reporting import EXIT_CODES, Report, Row, add_json_argument, short
-from marketdata.symbols import likely_class
 
 EXAMPLES = """
 examples:
@@ -23,7 +21,8 @@ examples:
   manage.py fetch_candles BTC-USDT --timeframe 1h --since 2026-01-01 --until 2026-02-01
   manage.py fetch_candles BRK.B --limit 10 --print
 
-A symbol that is not kept yet is, as soon as the provider has confirmed it. Fetching again changes nothing.
+A symbol that is not kept yet is, as soon as the provider has confirmed it. What was answered before is not asked for
+again, unless you say --again; that changes nothing but what the provider has changed.
 """
 
 
@@ -40,18 +39,10 @@ class Command(BaseCommand):
         )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        argument = parser.add_argument
-        argument("symbols", nargs="+", metavar="SYMBOL", help="such as NVDA, BRK.B, BTC-USDT, EUR-USD, ^GSPC")
-        argument("--timeframe", default=Timeframe.D1, choices=Timeframe.values, metavar="TIMEFRAME",
-                 help=f"one of {' '.join(Timeframe.values)} (default: 1d)")  # fmt: skip
-        argument("--since", type=_moment, metavar="WHEN",
-                 help="first open, such as 2024-01-31 or 2024-01-31T14:30Z; without an offset it is UTC"
-                 " (default: five years ago, or as far as the provider reaches)")  # fmt: skip
-        argument("--until", type=_moment, metavar="WHEN", help="first open that is not wanted (default: now)")
-        argument("--provider", type=_provider,
-                 help=f"one of {' '.join(providers.REGISTRY)} (default: the first that has such assets)")  # fmt: skip
-        argument("--limit", type=_count, metavar="N", help="only the newest N candles of the range")
-        argument("--print", action="store_true", dest="only_print", help="show the candles and store nothing")
+        add_series_arguments(parser, since="as far as a backfill goes, or as far as the provider reaches")
+        parser.add_argument("--limit", type=count, metavar="N", help="only the newest N candles of the range")
+        parser.add_argument("--print", action="store_true", dest="only_print",
+                            help="show the candles and store nothing")  # fmt: skip
         add_json_argument(parser)
 
     def handle(self, *symbols: str, **options: Any) -> None:
@@ -73,17 +64,17 @@ class Command(BaseCommand):
         names = list(dict.fromkeys(canonical(text) for text in options["symbols"]))
         with report.progress("Fetching", total=len(names)) as bar:
             for name in names:
-                self._one(name, report, wanted, show=options["only_print"])
+                self._one(name, report, wanted, show=options["only_print"], again=options["again"])
                 bar.advance(note=name)
         if status := report.finish():
             raise SystemExit(status)
 
-    def _one(self, symbol: str, report: Report, wanted: dict[str, Any], *, show: bool) -> None:
+    def _one(self, symbol: str, report: Report, wanted: dict[str, Any], *, show: bool, again: bool) -> None:
         try:
-            asset = _asset(symbol)
+            asset = asset_called(symbol)
             if asset.is_sample:
                 raise ProviderError(f"{asset} is a bundled sample; no provider has it. Fetch the asset that it is of.")
-            report.add(_shown(asset, report, wanted) if show else row(fetch(asset, **wanted)))
+            report.add(_shown(asset, report, wanted) if show else row(fetch(asset, **wanted, again=again)))
         except (ProviderError, ValidationError) as error:
             text = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
             report.add(Row(symbol, wanted["timeframe"].value, status="failed", error=text))
@@ -104,32 +95,3 @@ def _shown(asset: Asset, report: Report, wanted: dict[str, Any]) -> Row:
         first=opens[0] if opens else None,
         last=opens[-1] if opens else None,
     )
-
-
-def _asset(symbol: str) -> Asset:
-    """The stored asset, by our symbol or a provider's spelling, or a new one, not stored. Raises `ValidationError`."""
-    if stored := Asset.objects.called(symbol).order_by("is_sample").first():
-        return stored
-    is_symbol(symbol)
-    return Asset(symbol=symbol, asset_class=likely_class(symbol))
-
-
-def _moment(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2024-01-31 or 2024-01-31T14:30Z") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
-def _provider(text: str) -> Provider:
-    try:
-        return providers.named(text)
-    except providers.UnknownProvider as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of candles; write 1 or more")
-    return int(text)
