@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -13,7 +14,21 @@ from chronos.core import figures
 from chronos.core.admin import ReadOnly, TakesAlong
 from marketdata import quarantine
 from marketdata.jobs import refresh_asset
-from marketdata.models import Asset, Candle, ProviderState, QuarantinedCandle, Series, Spelling
+from marketdata.models import (
+    Asset,
+    Candle,
+    CorporateAction,
+    FallbackChain,
+    FetchWindow,
+    ProviderKey,
+    ProviderQuota,
+    ProviderState,
+    QuarantinedCandle,
+    Series,
+    Spelling,
+    TradingCalendar,
+    TradingSession,
+)
 
 AT_ONCE = 50
 
@@ -30,12 +45,12 @@ class AssetAdmin(TakesAlong):
     search_fields = ("symbol", "name", "spellings__spelling")
     list_per_page = 50
     inlines = (Spellings,)
-    readonly_fields = ("validated_at", "created_at", "is_sample")
+    readonly_fields = ("validated_at", "facts_at", "created_at", "is_sample")
     actions = ("refresh_now",)
     fieldsets = (
         (None, {"fields": ("symbol", "name", "asset_class", "exchange", "currency", "calendar")}),
         ("About it", {"fields": ("sector", "industry", "market_cap", "price_earnings", "dividend_yield", "metadata")}),
-        ("State", {"fields": ("validated_at", "is_sample", "created_at")}),
+        ("State", {"fields": ("validated_at", "facts_at", "is_sample", "created_at")}),
     )
 
     def get_deleted_objects(
@@ -66,9 +81,10 @@ def _why_it_stays(asset: Asset) -> str:
 
 @admin.register(Series)
 class SeriesAdmin(ReadOnly):
-    list_display = ("asset", "timeframe", "candles", "first_open", "last_open", "source", "revision", "checked_at",
-                    "failed_at")  # fmt: skip
-    list_filter = ("timeframe", "source", ("failed_at", admin.EmptyFieldListFilter))
+    list_display = ("asset", "timeframe", "candles", "first_open", "last_open", "missing", "source", "revision",
+                    "checked_at", "due_at", "failed_at")  # fmt: skip
+    list_filter = ("timeframe", "source", "basis", ("failed_at", admin.EmptyFieldListFilter),
+                   ("audited_at", admin.EmptyFieldListFilter))  # fmt: skip
     list_select_related = ("asset",)
     list_per_page = 50
     search_fields = ("asset__symbol", "asset__name")
@@ -77,6 +93,10 @@ class SeriesAdmin(ReadOnly):
     @admin.display(description="Candles", ordering="candle_count")
     def candles(self, series: Series) -> str:
         return figures.integer(series.candle_count)
+
+    @admin.display(description="Missing", ordering="missing_count")
+    def missing(self, series: Series) -> str:
+        return figures.integer(series.missing_count) if series.audited_at else figures.NOTHING
 
     @admin.action(description="Refresh now", permissions=["act"])
     def refresh_now(self, request: Any, chosen: QuerySet[Series]) -> None:
@@ -87,15 +107,15 @@ class SeriesAdmin(ReadOnly):
 
 @admin.register(QuarantinedCandle)
 class QuarantinedCandleAdmin(ReadOnly):
-    list_display = ("asset", "timeframe", "open_time", "reason", "source", "state", "received_at", "decided_by")
+    list_display = ("asset", "timeframe", "open_time", "kind", "reason", "source", "state", "received_at", "decided_by")
     list_display_links = ("asset", "reason")
-    list_filter = ("state", "timeframe", "source")
+    list_filter = ("state", "kind", "timeframe", "source")
     list_select_related = ("asset",)
     list_per_page = 50
     search_fields = ("asset__symbol", "reason", "origin")
     date_hierarchy = "received_at"
-    fields = ("asset", "timeframe", "open_time", "as_it_came", "reason", "source", "origin", "state", "received_at",
-              "decided_at", "decided_by")  # fmt: skip
+    fields = ("asset", "timeframe", "open_time", "as_it_came", "kind", "reason", "source", "origin", "state",
+              "received_at", "decided_at", "decided_by")  # fmt: skip
     actions = (
         "release",
         "reject",
@@ -127,6 +147,88 @@ class QuarantinedCandleAdmin(ReadOnly):
             self.message_user(request, f"{figures.counted(decided, 'candle')} {word}.", messages.SUCCESS)
 
 
+@admin.register(FetchWindow)
+class FetchWindowAdmin(ReadOnly):
+    list_display = ("asset", "timeframe", "provider", "since", "until", "state", "received", "inserted", "seconds",
+                    "asked_at")  # fmt: skip
+    list_filter = ("state", "provider", "timeframe", "error_class")
+    list_select_related = ("asset",)
+    list_per_page = 50
+    search_fields = ("asset__symbol", "error")
+    date_hierarchy = "asked_at"
+    show_full_result_count = False  # a ledger grows
+
+
+@admin.register(CorporateAction)
+class CorporateActionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Looked at here. A wrong one is deleted, and what the source tells next is learnt afresh."""
+
+    list_display = ("asset", "kind", "ex_date", "value", "basis", "source", "derived", "known_at", "superseded_at")
+    list_filter = ("kind", "source", "derived", ("superseded_at", admin.EmptyFieldListFilter))
+    list_select_related = ("asset",)
+    list_per_page = 50
+    search_fields = ("asset__symbol",)
+    date_hierarchy = "ex_date"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(TradingCalendar)
+class TradingCalendarAdmin(ReadOnly):
+    list_display = ("code", "zone", "covers_from", "covers_until", "version", "loaded_at")
+    search_fields = ("code",)
+    fields = ("code", "zone", "covers_from", "covers_until", "version", "loaded_at", "next_sessions")
+
+    @admin.display(description="Next sessions, UTC")
+    def next_sessions(self, calendar: TradingCalendar) -> SafeString:
+        """The next ten, half-days and breaks as they are."""
+        coming = TradingSession.objects.filter(calendar=calendar.code, date__gte=timezone.now().date())
+        lines = [
+            f"{session.date:%a %Y-%m-%d}  {session.opens_at:%H:%M} – {session.closes_at:%H:%M}"
+            + (f", break {session.break_from:%H:%M} – {session.break_until:%H:%M}" if session.break_from else "")
+            for session in coming.order_by("date")[:10]
+        ]
+        return format_html("<pre>{}</pre>", "\n".join(lines) or "None are stored: this market is a rule, not a list.")
+
+
+@admin.register(FallbackChain)
+class FallbackChainAdmin(ReadOnly):
+    """Changed on the Data page, where the names are checked."""
+
+    list_display = ("asset_class", "order", "changed_at", "changed_by")
+    fields = ("asset_class", "order", "changed_at", "changed_by")
+
+    @admin.display(description="Order")
+    def order(self, chain: FallbackChain) -> str:
+        return " → ".join(map(str, chain.providers))
+
+
+@admin.register(ProviderKey)
+class ProviderKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Set on the Data page; to delete one here forgets it. The secret is shown nowhere."""
+
+    list_display = ("provider", "set_at", "set_by")
+    fields = ("provider", "set_at", "set_by")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(ProviderQuota)
+class ProviderQuotaAdmin(ReadOnly):
+    list_display = ("provider", "day", "used", "limit", "exhausted_at")
+    list_filter = ("provider",)
+    date_hierarchy = "day"
+    ordering = ("-day", "provider")
+
+
 @admin.register(ProviderState)
 class ProviderStateAdmin(ReadOnly):
-    list_display = ("provider", "answered_at", "failing_since", "failure")
+    list_display = ("provider", "answered_at", "failing_since", "failure", "failures", "closed_until")

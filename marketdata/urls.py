@@ -1,6 +1,6 @@
 from django.urls import path
 
-from marketdata.views import assets, data, quarantine
+from marketdata.views import assets, data, quarantine, upkeep
 
 app_name = "marketdata"
 urlpatterns = [
@@ -9,6 +9,9 @@ urlpatterns = [
     path("assets/<str:symbol>/figure.json", assets.figure, name="figure"),
     path("assets/<str:symbol>/candles.csv", assets.candles_csv, name="candles"),
     path("assets/<str:symbol>/refresh/", assets.refresh, name="refresh-asset"),
+    path("assets/<str:symbol>/backfill/", upkeep.backfill, name="backfill-asset"),
+    path("assets/<str:symbol>/gaps/", upkeep.gaps_of, name="gaps"),
+    path("assets/<str:symbol>/gaps/fill/", upkeep.fill_gaps, name="fill-gaps"),
     path("data/", data.data, name="data"),
     path("data/windows/", data.windows, name="windows"),
     path("data/quarantine/", quarantine.held, name="quarantine"),

@@ -12,4 +12,5 @@ urlpatterns = [
     path("<int:pk>/edit/", views.edit_universe, name="edit"),
     path("<int:pk>/delete/", views.delete_universe, name="delete"),
     path("<int:pk>/refresh/", views.refresh_universe, name="refresh"),
+    path("<int:pk>/backfill/", views.backfill_universe, name="backfill"),
 ]

@@ -16,12 +16,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from chronos.core import activity, figures
 from chronos.core.hypermedia import Signed, page, wants_part
 from chronos.core.models import Job
+from marketdata.forms import BackfillForm
 from marketdata.freshness import Freshness
+from marketdata.models import Timeframe
 from marketdata.quotes import Quote, quotes
 from marketdata.views import page_number
-from universes import membership
+from marketdata.views.upkeep import form_again, started
+from universes import jobs, membership
 from universes.forms import DeleteForm, NewUniverseForm, SymbolsForm, UniverseForm
-from universes.jobs import refresh
 from universes.models import Membership, Universe
 
 A_PAGE = 200
@@ -159,6 +161,7 @@ def _page(
     context |= {"symbols_form": SymbolsForm(auto_id="add_%s"), "added": None, "removed": []}
     if not wants_part(request):
         context |= {"strip": _unfinished(request, found), "former": _former(found), "delete_form": DeleteForm(found)}
+        context["backfill_form"] = BackfillForm(auto_id="backfill_%s")
     return page(request, "universes/universe.html", context | more, part="members", status=status)
 
 
@@ -327,8 +330,18 @@ def delete_universe(request: Signed, pk: int) -> HttpResponse:
 @require_POST
 def refresh_universe(request: Signed, pk: int) -> HttpResponse:
     """Ask for what is new of every member: a job, whose progress is shown in place."""
+    return started(request, jobs.refresh(_universe(request, pk), request.user))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def backfill_universe(request: Signed, pk: int) -> HttpResponse:
+    """Fetch older candles of every member: a dialog on the universe's page, a page of its own without it."""
     found = _universe(request, pk)
-    job = refresh(found, request.user)
-    if wants_part(request):
-        return page(request, "core/job.html", {"job": activity.row(job), "part": "strip"}, part="held")
-    return redirect(job)
+    form = BackfillForm(auto_id="backfill_%s")
+    if request.method == "POST":
+        form = BackfillForm(request.POST, auto_id="backfill_%s")
+        if form.is_valid():
+            timeframe, since = Timeframe(form.cleaned_data["timeframe"]), form.cleaned_data["since"]
+            return started(request, jobs.backfill(found, request.user, timeframe, since))
+    context = {"universe": found, "backfill_form": form, "dialog": wants_part(request)}
+    return form_again(request, "universes/backfill.html", context)

@@ -6,13 +6,13 @@ from typing import Any
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from chronos.core import figures
 from chronos.core.hypermedia import Signed
 from marketdata import sources
-from marketdata.models import ProviderState
+from marketdata.models import Asset, ProviderState, canonical
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -72,3 +72,12 @@ def only_those_who_may(request: Signed, model: type[Model], says: str) -> None:
     """Raise `PermissionDenied`, with these words for the page, for everybody else."""
     if not may_change(request, model):
         raise PermissionDenied(says)
+
+
+def asset_called(symbol: str) -> Asset:
+    """The one loader: by canonical symbol, or as a provider spells it."""
+    exact = Asset.objects.filter(symbol=canonical(symbol)).first()
+    found = exact or Asset.objects.called(symbol).order_by("pk").first()
+    if found is None:
+        raise Http404(f"No asset is called {symbol}. Add it to a universe, or import its candles.")
+    return found

@@ -13,14 +13,15 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from chronos.core import activity, figures
+from chronos.core import figures
 from chronos.core.hypermedia import Asked, Signed, page, wants_part
 from chronos.core.streams import streamed
-from marketdata import charts, freshness, sources
+from marketdata import charts, sources
+from marketdata.forms import BackfillForm
 from marketdata.jobs import refresh_asset
-from marketdata.models import Asset, AssetClass, Candle, QuarantinedCandle, Series, Timeframe, canonical
+from marketdata.models import Asset, AssetClass, Candle, Series, Timeframe, canonical
 from marketdata.quotes import quotes
-from marketdata.views import paged, searched
+from marketdata.views import asset_called, paged, searched, upkeep
 
 A_PAGE = 50
 ROWS = 20  # candles in a page of the table below the chart
@@ -68,28 +69,22 @@ def _spelt(search: str) -> Any:
 
 @require_safe
 def asset(request: Signed, symbol: str) -> HttpResponse:
-    """One asset: its newest close, its chart, its facts, its series. Timeframe, range and scale are in the address."""
-    found = _asset(symbol)
+    """One asset: its newest close, its chart, its facts, how its series are kept. What is charted is in the address."""
+    found = asset_called(symbol)
     if found.symbol != symbol and not wants_part(request):
         return redirect(found)
     every = sorted(Series.objects.filter(asset=found), key=lambda series: PLACES[series.timeframe])
     stored = [series for series in every if series.candle_count and series.last_open]
+    if wants_part(request) and request.GET.get("as") == "stored":
+        kept = {"asset": found, **upkeep.panel(found, every, timezone.now())}
+        return page(request, "marketdata/asset.html", kept, part="stored")
     context: dict[str, Any] = {"asset": found, "quote": quotes([found])[found.pk], **_chosen(request, stored)}
     if context["series"]:
         context |= _chart(request, found, context["series"], context["range"])
     if not wants_part(request):
-        context |= {"facts": _facts(found), "all_series": [_series_row(found, series) for series in every]}
-        context["held"] = QuarantinedCandle.objects.filter(asset=found, state=QuarantinedCandle.State.HELD).count()
+        context |= {"facts": _facts(found), "backfill_form": BackfillForm(auto_id="backfill_%s")}
+        context |= {"strip": upkeep.under_way(request, found), **upkeep.panel(found, every, timezone.now())}
     return page(request, "marketdata/asset.html", context, part="chart")
-
-
-def _asset(symbol: str) -> Asset:
-    """The one loader: by canonical symbol, or as a provider spells it."""
-    exact = Asset.objects.filter(symbol=canonical(symbol)).first()
-    found = exact or Asset.objects.called(symbol).order_by("pk").first()
-    if found is None:
-        raise Http404(f"No asset is called {symbol}. Add it to a universe, or import its candles.")
-    return found
 
 
 def _chosen(request: HttpRequest, stored: list[Series]) -> dict[str, Any]:
@@ -156,7 +151,6 @@ def _facts(found: Asset) -> list[tuple[str, str]]:
         ("Class", found.get_asset_class_display()),
         ("Exchange", found.exchange),
         ("Currency", found.currency),
-        ("Calendar", found.calendar),
         ("Sector", found.sector),
         ("Industry", found.industry),
         ("Market cap", figures.compact(found.market_cap) if found.market_cap is not None else ""),
@@ -168,27 +162,10 @@ def _facts(found: Asset) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
-def _series_row(found: Asset, series: Series) -> dict[str, Any]:
-    daily = Timeframe(series.timeframe).is_daily
-    when = figures.day if daily else figures.moment
-    return {
-        "timeframe": series.timeframe,
-        "label": Timeframe(series.timeframe).label,
-        "count": figures.integer(series.candle_count),
-        "first": when(series.first_open),
-        "last": when(series.last_open),
-        "source": sources.label(series.source),
-        "freshness": freshness.judge(found, series, timezone.now()),
-        "revision": figures.integer(series.revision),
-        "checked": figures.ago(series.checked_at) if series.checked_at else "never",
-        "changed": figures.ago(series.changed_at) if series.changed_at else "never",
-    }
-
-
 @require_safe
 def figure(request: Asked, symbol: str) -> HttpResponse:
     """The chart as JSON, for a drawing `width` pixels wide. Parameters as the page's."""
-    found = _asset(symbol)
+    found = asset_called(symbol)
     stored = list(Series.objects.filter(asset=found, candle_count__gt=0).exclude(last_open=None))
     chosen = _chosen(request, sorted(stored, key=lambda series: PLACES[series.timeframe]))
     if chosen["series"] is None:
@@ -203,7 +180,7 @@ def figure(request: Asked, symbol: str) -> HttpResponse:
 @require_safe
 def candles_csv(request: Asked, symbol: str) -> HttpResponse | StreamingHttpResponse:
     """Every stored candle of the range, oldest first, exactly as stored; `range=all` is the whole series."""
-    found = _asset(symbol)
+    found = asset_called(symbol)
     stored = Series.objects.filter(asset=found, candle_count__gt=0).exclude(last_open=None)
     chosen = _chosen(request, sorted(stored, key=lambda series: PLACES[series.timeframe]))
     if chosen["series"] is None:
@@ -248,8 +225,4 @@ def exact(value: Any) -> str:
 @require_POST
 def refresh(request: Signed, symbol: str) -> HttpResponse:
     """Ask a provider for what is new: a job, whose progress is shown in place."""
-    found = _asset(symbol)
-    job = refresh_asset(found, request.user)
-    if wants_part(request):
-        return page(request, "core/job.html", {"job": activity.row(job), "part": "strip"}, part="held")
-    return redirect(job)
+    return upkeep.started(request, refresh_asset(asset_called(symbol), request.user))

@@ -124,6 +124,11 @@ document.addEventListener("htmx:afterSettle", (event) => {
   target?.querySelector?.(".wrong input, .wrong textarea, [aria-invalid='true']")?.focus();
 });
 
+// What a dialog asked for has begun, and is shown beside what it is about.
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.successful && event.detail.elt.matches?.("form")) event.detail.elt.closest("dialog[popover]")?.hidePopover();
+});
+
 let toastTimer = 0;
 function toast(text) {
   const place = document.getElementById("toast");

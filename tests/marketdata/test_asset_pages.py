@@ -95,7 +95,9 @@ def test_candles_in_quarantine_are_mentioned(page):
     QuarantinedCandle.objects.create(
         asset=asset, timeframe="1d", raw={}, reason="high < low", source="file", fingerprint="x"
     )
-    assert "1 candle of it is held in quarantine" in page.get("/assets/NVDA/").text
+    text = page.get("/assets/NVDA/").text
+    assert "1 candle of it is held in" in text
+    assert 'href="/data/quarantine/?q=NVDA"' in text
 
 
 def test_the_figure_has_every_candle_when_they_fit(page):
@@ -188,4 +190,4 @@ def test_the_number_of_queries_is_constant(page):
     few = queries()
     stored("NVDA", walk(300), timeframe=Timeframe.H1)
     stored("NVDA", walk(400))
-    assert queries() == few <= 20
+    assert queries() == few <= 25
