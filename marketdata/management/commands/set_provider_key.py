@@ -41,16 +41,14 @@ class Command(BaseCommand):
         source = providers.named(options["provider"])
         variable = credentials.VARIABLES[source.name]
         if options["forget"]:
-            had = credentials.forget(source.name)
-            self.stdout.write(
-                f"{source.label}'s stored key is forgotten." if had else f"{source.label} had none stored."
-            )
+            done = "the stored key is forgotten" if credentials.forget(source.name) else "none was stored"
+            self.stdout.write(f"{source.label}: {done}.")
         else:
             try:
                 credentials.store(source.name, _read(source.label), _who())
             except credentials.BadKey as error:
                 raise CommandError(str(error)) from None
-            self.stdout.write(f"{source.label}'s key is stored, encrypted.")
+            self.stdout.write(f"{source.label}: the key is stored, encrypted.")
         if credentials.origin(source.name) == "environment":
             self.stdout.write(f"{variable} in the environment goes first: that key is used.")
         elif not options["forget"]:
