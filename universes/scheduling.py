@@ -8,6 +8,7 @@ import json
 from datetime import datetime
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
@@ -83,7 +84,7 @@ def _create(name: str, every: int, period: str, **fields: object) -> bool:
     try:
         with transaction.atomic():
             PeriodicTask.objects.create(name=name, interval=_interval(every, period), **fields)
-    except IntegrityError:
+    except (IntegrityError, ValidationError):  # another start was quicker
         return False
     return True
 
