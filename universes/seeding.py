@@ -12,8 +12,9 @@ from django.db.models import Model
 from django.utils import timezone
 
 from chronos.core import tenancy
+from marketdata import splits
 from marketdata.ingestion import Ingested, ingest
-from marketdata.models import Asset, AssetClass, Series, Spelling, Timeframe
+from marketdata.models import Asset, AssetClass, Basis, Series, Spelling, Timeframe
 from marketdata.providers import sample
 from universes.models import Membership, Universe, Visibility
 
@@ -102,6 +103,7 @@ def seed_samples() -> Iterator[tuple[Asset, Ingested]]:
     for of in sample.SAMPLES:
         if series := _series(of.symbol):
             count = series.candle_count
+            _as_traded(series)
             yield series.asset, Ingested(count, unchanged=count, first=series.first_open, last=series.last_open)
         else:
             missing.append(of)
@@ -110,7 +112,17 @@ def seed_samples() -> Iterator[tuple[Asset, Ingested]]:
     with sample.candles() as tables:
         for of in missing:
             asset = _asset(_sampled(of))
-            yield asset, ingest(asset, Timeframe.D1, tables[of.ticker], source=sample.NAME, origin="bokeh_sampledata")
+            counts = ingest(asset, Timeframe.D1, tables[of.ticker], source=sample.NAME, origin="bokeh_sampledata")
+            if series := _series(of.symbol):
+                _as_traded(series)
+            yield asset, counts
+
+
+def _as_traded(series: Series) -> None:
+    """The sample's prices are not adjusted; its splits show beside its adjusted closes."""
+    if series.basis != Basis.RAW:
+        splits.derive(series.asset)
+        Series.objects.filter(pk=series.pk).update(basis=Basis.RAW)
 
 
 def _series(symbol: str) -> Series | None:

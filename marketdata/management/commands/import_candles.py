@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from marketdata import splits
 from marketdata.ingestion import Ingested, ingest
 from marketdata.models import Asset, AssetClass, Timeframe
 from marketdata.providers.files import FileSeries, NoCandles, Wishes, reading
@@ -22,6 +23,7 @@ close, volume, and if there are: adj close, quote volume, symbol, interval. Seve
 
 A plain date names a candle of a day or more. Other times need an offset from UTC in the file, or --timezone.
 What can't be a candle is kept in quarantine with the reason; the rest is stored. Importing again changes nothing.
+Splits that show in daily closes beside adjusted closes are stored, and the series is kept as traded.
 
 examples:
   manage.py import_candles prices/
@@ -125,6 +127,8 @@ class _Import:
             guard=not self.replace,
             final=False,
         )
+        if counts.changed and (told := splits.derive(asset, Timeframe(series.timeframe)).words):
+            self.report.say(f"{asset}: {told}")
         self.report.add(_row(path, asset, series.timeframe, counts, trouble))
 
     def _asset(self, symbol: str) -> Asset:
