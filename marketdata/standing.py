@@ -8,7 +8,7 @@ from django.db.models import Count, Max, Q, Sum
 
 from chronos.core import figures
 from marketdata import chains, credentials, providers
-from marketdata.models import AssetClass, FallbackChain, FetchWindow, ProviderQuota, ProviderState
+from marketdata.models import AssetClass, FetchWindow, ProviderQuota, ProviderState
 from marketdata.providers.base import Provider
 
 
@@ -45,6 +45,7 @@ def provider_row(
         "level": level,
         "word": word,
         "detail": detail,
+        "failing": bool(state and state.failing_since),
         "trouble": state.failure if state and state.failing_since else "",
         "answered": figures.ago(state.answered_at, now) if state and state.answered_at else figures.NOTHING,
         "used": quota.used,
@@ -120,14 +121,11 @@ def _provider_state(
 
 def chain_rows() -> list[dict[str, Any]]:
     """For each asset class whom Chronos asks, in which order, and why somebody is passed over."""
-    changed = FallbackChain.objects.in_bulk()
     return [
         {
             "asset_class": kind.value,
             "label": kind.label,
             "links": [{"label": link.provider.label, "usable": link.usable, "why": link.why} for link in links],
-            "by": changed[kind.value].changed_by if kind.value in changed else "",
-            "changed": kind.value in changed,
         }
         for kind, links in chains.every().items()
     ]

@@ -1,6 +1,6 @@
 """The Data page: providers, series, quarantine and the ledger at a glance; and what staff may set about providers."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -22,7 +22,6 @@ from marketdata.models import (
     FetchWindow,
     ProviderKey,
     ProviderQuota,
-    ProviderState,
     Series,
     Timeframe,
 )
@@ -52,9 +51,11 @@ def data(request: Signed) -> HttpResponse:
     now = timezone.now()
     context = _series(request)
     if not wants_part(request):
+        standings = standing.provider_rows(now)
         context |= {
-            "totals": _totals(),
-            "providers": standing.provider_rows(now),
+            "totals": _totals(now),
+            "providers": standings,
+            "failing_providers": sum(row["failing"] for row in standings),
             "chains": standing.chain_rows(),
             "groups": overview.held_groups(AT_A_GLANCE),
             "windows": _newest_windows(),
@@ -63,12 +64,10 @@ def data(request: Signed) -> HttpResponse:
     return page(request, "marketdata/data.html", context, part="series")
 
 
-def _totals() -> dict[str, Any]:
-    counts = overview.totals(timezone.now())
-    failing = ProviderState.objects.exclude(failing_since=None).count()
+def _totals(now: datetime) -> dict[str, Any]:
+    counts = overview.totals(now)
     return {name: figures.compact(count) for name, count in counts.items()} | {
         "counts": counts,
-        "failing_providers": failing,
         "gap_words": figures.counted(counts["gaps"], "gap"),
     }
 
@@ -107,7 +106,7 @@ def _newest_windows() -> list[dict[str, Any]]:
     return [_window(window, now) for window in found]
 
 
-def _window(window: FetchWindow, now: Any) -> dict[str, Any]:
+def _window(window: FetchWindow, now: datetime) -> dict[str, Any]:
     return overview.window_row(window, now) | {
         "symbol": window.asset.symbol,
         "url": window.asset.get_absolute_url(),
