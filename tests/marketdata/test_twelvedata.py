@@ -120,6 +120,12 @@ class TestAsked:
         ask(since="2024-01-01")
         assert len(twelvedata.requests) == 1
 
+    def test_once_a_page_was_cut_short_the_last_candle_is_looked_for_too(self, twelvedata: TwelveData) -> None:
+        whole = ask().candles["open_time"].to_pylist()
+        twelvedata.fail("AAPL", "capped")  # ten, ten, and two that lie within a hole as markets have
+        assert ask().candles["open_time"].to_pylist() == whole
+        assert len(whole) == 22
+
     def test_before_a_listing_nothing_is_missing_and_one_request_more_is_asked(self, twelvedata: TwelveData) -> None:
         found = ask("RIVN", since="2021-01-01", until="2022-01-01")
         assert found.candles["open_time"][0].as_py().date() == date(2021, 11, 10)
