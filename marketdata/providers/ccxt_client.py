@@ -84,6 +84,7 @@ class Described:
     milliseconds: float
 
 
+@cache
 def described(name: str) -> Described:
     """Of the exchange that ccxt calls so. Raises AttributeError if there is none."""
     exchange = getattr(ccxt, name)()
@@ -296,7 +297,6 @@ class _Window:
             THEIRS.get(self.timeframe, str(self.timeframe)),
             _ms(since),
             limit,
-            {"until": _ms(until)} if self.source.takes_until else {},
         )
         before = len(self.found)
         for row in rows:

@@ -36,7 +36,6 @@ class CcxtExchange:
 
     page: ClassVar[int | None] = None  # candles that one request brings; None: as many as ccxt says
     gapless: ClassVar[bool] = False  # whether there is a candle for every interval, traded or not
-    takes_until: ClassVar[bool] = False  # whether a request can name where its candles end
     quote_volume_at: ClassVar[int | None] = None  # its place in a candle of the exchange, which ccxt leaves out
     final_at: ClassVar[int | None] = None  # the place of the exchange's "1" for a candle that is over
     answers_in: ClassVar[str] = ""  # the list that every good answer has

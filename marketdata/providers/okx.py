@@ -25,7 +25,6 @@ class Okx(CcxtExchange):
 
     page: ClassVar[int | None] = PAGE
     gapless: ClassVar[bool] = True
-    takes_until: ClassVar[bool] = True
     quote_volume_at: ClassVar[int | None] = 7
     final_at: ClassVar[int | None] = 8
     answers_in: ClassVar[str] = "data"
