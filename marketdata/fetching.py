@@ -4,7 +4,7 @@ Nothing here holds a transaction while it waits. Sources are asked in the order 
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from marketdata import calendars, coverage, gaps
+from marketdata.arbitration import arbitrate
 from marketdata.asking import Waits
 from marketdata.coverage import floor
 from marketdata.gaps import Gap
@@ -186,7 +187,22 @@ def finish(walk: Walk, since: datetime | None, until: datetime) -> Refreshed:
         lacks = walk.bring(since, until)
     except ProviderError as error:
         lacks = [Lack(until, until, error)]
+    _hear_others(walk)
     return remembered(walk, lacks, until, gaps_left(walk, since, until))
+
+
+def _hear_others(walk: Walk) -> None:
+    """Ask a second source about the candles that were held for a doubt, unless only one was to be asked."""
+    if walk.only or not (walk.counts.quarantined or walk.counts.withdrawn):
+        return
+    for name in list(walk.questions):
+        found = arbitrate(walk.asset, walk.timeframe, name, walk.wait)
+        settled = min(found.released + found.rejected, walk.counts.quarantined)  # stored now, one or the other
+        walk.counts = replace(
+            walk.counts,
+            quarantined=walk.counts.quarantined - settled,
+            inserted=walk.counts.inserted + settled,
+        )
 
 
 def gaps_left(walk: Walk, since: datetime | None, until: datetime) -> tuple[Gap, ...]:

@@ -8,9 +8,11 @@ import pytest
 from marketdata import providers
 from marketdata.arbitration import Arbitrated, arbitrate
 from marketdata.asking import Foreground
+from marketdata.fetching import fetch
 from marketdata.ingestion import ingest
-from marketdata.models import Asset, AssetClass, Candle, FetchWindow, QuarantinedCandle, Series, Timeframe
+from marketdata.models import Asset, AssetClass, Candle, FetchWindow, QuarantinedCandle, Series, Spelling, Timeframe
 from tests.loopback.market import Bar, Listing
+from tests.loopback.okx import Okx
 from tests.loopback.yahoo import Yahoo
 
 pytestmark = pytest.mark.usefixtures("house")
@@ -178,3 +180,27 @@ def test_the_source_itself_is_not_its_judge(coin, yahoo):
     arbitrate(coin, "1d", "yahoo", Foreground())
     assert not yahoo.charts()
     assert QuarantinedCandle.objects.get().state == "held"
+
+
+def test_whoever_fetches_hears_a_second_source(yahoo: Yahoo, okx: Okx):
+    coin = Asset.objects.create(symbol="BTC-USDT", asset_class=AssetClass.CRYPTO)
+    Spelling.objects.create(asset=coin, provider="yahoo", spelling="BTC-USD")
+    bitcoin = okx.coins["BTC-USDT"]
+    okx.coins["BTC-USDT"] = replace(bitcoin, listing=Jumpy(**vars(bitcoin.listing)))
+    found = fetch(coin, Timeframe.D1, at(FIRST), at(FIRST + timedelta(days=DAYS)), wait=Foreground())
+    assert (found.status, found.error) == ("done", "")
+    assert (found.counts.inserted, found.counts.quarantined) == (DAYS, 0)
+    held = QuarantinedCandle.objects.get()
+    assert (held.source, held.state, held.decided_by) == ("okx", "rejected", "second source: Yahoo Finance")
+    assert Candle.objects.get(open_time=at(ODD)).source == "yahoo"
+
+
+def test_but_not_if_only_one_is_to_be_asked(yahoo: Yahoo, okx: Okx):
+    coin = Asset.objects.create(symbol="BTC-USDT", asset_class=AssetClass.CRYPTO)
+    bitcoin = okx.coins["BTC-USDT"]
+    okx.coins["BTC-USDT"] = replace(bitcoin, listing=Jumpy(**vars(bitcoin.listing)))
+    until = at(FIRST + timedelta(days=DAYS))
+    found = fetch(coin, Timeframe.D1, at(FIRST), until, wait=Foreground(), provider=providers.named("okx"))
+    assert (found.status, found.counts.quarantined) == ("partial", 1)
+    assert "1 of 60 candles were quarantined: 2024-03-31 00:00Z: its close" in found.error
+    assert not yahoo.charts()
