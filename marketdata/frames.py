@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -152,6 +152,26 @@ def fingerprint(
     return _Reader(wish, [found], adjusting=False).one(found).part.fingerprint
 
 
+class Factors(NamedTuple):
+    """Opens, int64 microseconds since 1970, and what prices and volumes of the candle are multiplied by, float64."""
+
+    times: Array
+    price: Array
+    volume: Array
+
+
+def factors(asset: Asset, timeframe: str, adjust: Adjust, as_of: datetime | None = None) -> Factors | None:
+    """By what `read` multiplies a stored series; None if by nothing but 1."""
+    wish = _checked(timeframe, None, None, (), adjust, as_of, None, False, True)
+    reader = _Reader(wish, [asset])
+    series = reader.series.get((asset.pk, wish.stored.value))
+    if series is None:
+        return None
+    found = reader.found(series)
+    by = reader.factors(asset, series, found, slice(0, len(found.times)))
+    return None if by is None else Factors(found.times, *by)
+
+
 # --- What was asked for ------------------------------------------------------------------------------------------
 
 
@@ -238,7 +258,7 @@ class _Reader:
         series = self.series.get((asset.pk, self.wish.stored.value))
         if series is None:
             return self._none(asset)
-        found = shelf.take(series) if self.wish.as_of is None else self._as_of(series, self.wish.as_of)
+        found = self.found(series)
         inside = found.between(*self.wish.range())
         numbers = {name: found.number(name, inside) for name in self.wish.columns}
         numbers, adjusted = self._adjusted(asset, series, found, inside, numbers)
@@ -246,6 +266,9 @@ class _Reader:
         if not self.wish.resampled:
             return _One(found.times[inside], numbers, part)
         return self._resampled(asset, found, inside, numbers, part)
+
+    def found(self, series: shelf.Wanted) -> Columns:
+        return shelf.take(series) if self.wish.as_of is None else self._as_of(series, self.wish.as_of)
 
     def _none(self, asset: Asset) -> _One:
         part = Part(asset.symbol, self.wish.stored, 0, "", 0, None, None, 0)
@@ -280,24 +303,28 @@ class _Reader:
         self, asset: Asset, series: shelf.Wanted, found: Columns, inside: slice, numbers: dict[str, Array]
     ) -> tuple[dict[str, Array], str]:
         """The columns times their factors, and a word for these; untouched where nothing is to be done."""
+        by = self.factors(asset, series, found, inside)
+        if by is None:
+            return numbers, ""
+        price, volume = by
+        of = dict.fromkeys(PRICES, price) | {"volume": volume}
+        mark = zlib.crc32(np.ascontiguousarray(price).tobytes(), zlib.crc32(np.ascontiguousarray(volume).tobytes()))
+        numbers = {name: values * of[name] if name in of else values for name, values in numbers.items()}
+        return numbers, f"{self.wish.adjust}-{mark:08x}"
+
+    def factors(self, asset: Asset, series: shelf.Wanted, found: Columns, inside: slice) -> tuple[Array, Array] | None:
+        """What prices and volumes of a part are multiplied by; None if by nothing but 1."""
         wish = self.wish
         if not self.adjusting or (wish.adjust != "total" and asset.pk not in self.split):
-            return numbers, ""
+            return None
         if wish.adjust == "total":
-            price, volume = self._total(asset, series, found)
-            price, volume = price[inside], volume[inside]
+            price, volume = (of[inside] for of in self._total(asset, series, found))
         else:
             price, volume = actions.factors(
                 asset, found.times[inside].view("datetime64[us]"), basis=series.basis, adjust=wish.adjust,
                 as_of=wish.as_of, timeframe=wish.stored,
             )  # fmt: skip
-        if bool((price == 1).all()) and bool((volume == 1).all()):
-            return numbers, ""
-        by = dict.fromkeys(PRICES, price) | {"volume": volume}
-        mark = zlib.crc32(np.ascontiguousarray(price).tobytes(), zlib.crc32(np.ascontiguousarray(volume).tobytes()))
-        return {
-            name: values * by[name] if name in by else values for name, values in numbers.items()
-        }, f"{wish.adjust}-{mark:08x}"
+        return None if bool((price == 1).all()) and bool((volume == 1).all()) else (price, volume)
 
     def _total(self, asset: Asset, series: shelf.Wanted, found: Columns) -> tuple[Array, Array]:
         """Of the whole series, so that a part has the same factors as the whole."""

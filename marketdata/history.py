@@ -115,6 +115,17 @@ ORDER BY number
 """  # noqa: S608
 
 
+_NOW = """
+    SELECT open_time, {columns} FROM marketdata_candle
+    WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s {range}
+"""
+_TEXTS = ("open", "high", "low", "close", "adj_close", "volume")
+_EXACT = f"""
+SELECT {_epoch("open_time")}, {", ".join(f"coalesce(trim_scale({name})::text, '')" for name in _TEXTS)}, source
+FROM ({{candles}}) AS candle ORDER BY open_time
+"""  # noqa: S608
+
+
 class Found(NamedTuple):
     """Some candles of a snapshot, the state of their series in it, and when the first candle asked for was stored."""
 
@@ -147,6 +158,21 @@ def as_of(
     with closing(_stream(_AS_OF, values)) as found:
         for part in found:
             yield _rows(part)
+
+
+def exact(
+    asset_id: int, timeframe: str, since: datetime | None, until: datetime | None, as_of: datetime | None = None
+) -> Generator[tuple[Any, ...]]:
+    """One row a candle with since ≤ open < until, oldest first: the open in microseconds since 1970, then as text,
+    without zeros that only fill their column, open, high, low, close, adj_close ('' for none) and volume, and the
+    source. One snapshot, in bounded memory.
+    """
+    limits = [("open_time >= %(since)s", since), ("open_time < %(until)s", until)]
+    ranged = "".join(f" AND {limit}" for limit, moment in limits if moment is not None)
+    candles = (_NOW if as_of is None else VERSIONS).format(columns=f"{', '.join(_TEXTS)}, source", range=ranged)
+    values = {"asset": asset_id, "timeframe": timeframe, "since": since, "until": until, "as_of": as_of}
+    with closing(_stream(_EXACT.format(candles=candles), values)) as found:
+        yield from found
 
 
 def _stream(statement: str, values: dict[str, Any]) -> Generator[tuple[Any, ...]]:
