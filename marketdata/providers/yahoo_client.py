@@ -38,7 +38,7 @@ from yfinance import cache as yfinance_cache
 from yfinance import exceptions as theirs
 from yfinance.data import YfData
 
-from marketdata.models import AssetClass, Timeframe
+from marketdata.models import FUTURES, AssetClass, Timeframe
 from marketdata.providers import yahoo_events
 from marketdata.providers.base import (
     BadRequest,
@@ -256,12 +256,17 @@ def _facts(meta: Mapping[str, Any]) -> Facts:
     def text(*names: str) -> str:
         return next((str(meta[name]).strip() for name in names if meta.get(name)), "")
 
+    stands_in = text("symbol") in FUTURES.values()
     return Facts(
         name=text("longName", "shortName"),
         asset_class=CLASSES.get(text("instrumentType")),
         exchange=text("fullExchangeName", "exchangeName"),
         currency=text("currency"),
-        metadata={"timezone": text("exchangeTimezoneName"), "instrument_type": text("instrumentType")},
+        metadata={
+            "timezone": text("exchangeTimezoneName"),
+            "instrument_type": text("instrumentType"),
+            **({"proxy": f"{text('symbol')}, the next future: not the spot price"} if stands_in else {}),
+        },
     )
 
 

@@ -9,6 +9,7 @@ from marketdata.models import Asset, AssetClass, Candle, FallbackChain, Spelling
 from marketdata.providers import named
 from marketdata.symbols import likely_class
 from tests.loopback.keyed import twelvedata as twelvedata_fixture
+from tests.loopback.market import Listing
 from tests.loopback.twelvedata import TwelveData
 from tests.loopback.yahoo import Yahoo
 
@@ -101,6 +102,14 @@ def test_the_second_is_asked_when_the_first_has_used_its_day_up(twelvedata: Twel
     assert len(twelvedata.requests) == 1
     refresh(Asset.objects.create(symbol="XAU-USD", asset_class="commodity"), Timeframe.D1, Foreground(said.append))
     assert len(twelvedata.requests) == 1  # it said that it was enough for today
+
+
+def test_yahoos_gold_says_that_it_is_a_future(yahoo: Yahoo) -> None:
+    yahoo.listings["GC=F"] = Listing("GC=F", "Gold Dec 26", 4_100, kind="FUTURE", exchange="CMX")
+    gold = Asset.objects.create(symbol="XAU-USD", asset_class="commodity")
+    assert refresh(gold, Timeframe.D1, Foreground()).status == "done"
+    gold.refresh_from_db()
+    assert gold.metadata["proxy"] == "GC=F, the next future: not the spot price"
 
 
 class TestSpellings:
