@@ -128,23 +128,19 @@ class QuarantinedCandleAdmin(ReadOnly):
 
     @admin.action(description="Release: store it after all", permissions=["act"])
     def release(self, request: HttpRequest, chosen: QuerySet[QuarantinedCandle]) -> None:
-        self._decide(request, chosen, quarantine.release, "released")
+        self._decide(request, chosen, quarantine.release_many, "released")
 
     @admin.action(description="Reject: never use it", permissions=["act"])
     def reject(self, request: HttpRequest, chosen: QuerySet[QuarantinedCandle]) -> None:
-        self._decide(request, chosen, quarantine.reject, "rejected")
+        self._decide(request, chosen, quarantine.reject_many, "rejected")
 
     def _decide(self, request: HttpRequest, chosen: QuerySet[QuarantinedCandle], verb: Any, word: str) -> None:
-        """Each by itself: what can't be released is told, and keeps the others from nothing."""
-        decided = 0
-        for candle in chosen.select_related("asset"):
-            try:
-                verb(candle, request.user.get_username())
-                decided += 1
-            except quarantine.CannotDecide as error:
-                self.message_user(request, str(error), messages.ERROR)
-        if decided:
-            self.message_user(request, f"{figures.counted(decided, 'candle')} {word}.", messages.SUCCESS)
+        """What can't be released is told, and keeps the others from nothing."""
+        decided = verb(chosen.select_related("asset"), request.user.get_username())
+        for problem in decided.problems:
+            self.message_user(request, problem, messages.ERROR)
+        if decided.count:
+            self.message_user(request, f"{figures.counted(decided.count, 'candle')} {word}.", messages.SUCCESS)
 
 
 @admin.register(FetchWindow)

@@ -1,30 +1,51 @@
-"""What a person decides about candles that failed a check: release one into the series, or reject it."""
+"""What a person decides about candles that failed a check: release them into the series, or reject them."""
 
-from django.db import transaction
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+from django.db import connection, transaction
 from django.utils import timezone
 
+from marketdata import staging
 from marketdata.checks import NUMBERS
 from marketdata.ingestion import Ingested, ingest, schema
 from marketdata.models import QuarantinedCandle
+
+State = QuarantinedCandle.State
 
 
 class CannotDecide(Exception):
     """The candle can't be released or rejected; the text says why and what can be done."""
 
 
+@dataclass(frozen=True)
+class Decided:
+    """How many candles were decided about, and why the others were not, a sentence each."""
+
+    count: int = 0
+    problems: tuple[str, ...] = ()
+
+    def __add__(self, more: "Decided") -> "Decided":
+        return Decided(self.count + more.count, self.problems + more.problems)
+
+
+# --- One candle --------------------------------------------------------------------------------------------------
+
+
 def release(held: QuarantinedCandle, by: str) -> Ingested:
     """Store the candle as it came, over the one that is stored for its time; returns what that changed.
 
-    The doubts that put it aside (another candle of the same time, another price basis) are the person's to overrule;
-    what no candle can be (a high below its low, a text that is no number, a time in the future) is not.
-    Raises `CannotDecide`; then nothing has changed. A released row wins over its rival when the file comes again.
+    The doubts that put it aside (another candle of the same time, another price basis, what its neighbours say) are
+    the person's to overrule, for good; what no candle can be (a high below its low, a text that is no number, a time in
+    the future) is not. Raises `CannotDecide`; then nothing has changed.
     """
     with transaction.atomic():
-        candle = _undecided(held)
-        if candle.state == QuarantinedCandle.State.RELEASED:
-            raise CannotDecide(f"{candle} was released before, by {candle.decided_by}.")
-        counts = _stored(candle)
-        _decide(candle, QuarantinedCandle.State.RELEASED, by)
+        (candle,) = _undecided([held])
+        if candle.state == State.RELEASED:
+            raise CannotDecide(_released_before(candle))
+        counts = _stored([candle])
+        _decide([candle], State.RELEASED, by)
     held.refresh_from_db()
     return counts
 
@@ -32,37 +53,109 @@ def release(held: QuarantinedCandle, by: str) -> Ingested:
 def reject(held: QuarantinedCandle, by: str) -> None:
     """Say that the candle is rightly not used. It is kept. Raises `CannotDecide` if it has been released."""
     with transaction.atomic():
-        candle = _undecided(held)
-        if candle.state == QuarantinedCandle.State.RELEASED:
-            raise CannotDecide(
-                f"{candle} was released by {candle.decided_by} and is stored; import a better one over it."
-            )
-        _decide(candle, QuarantinedCandle.State.REJECTED, by)
+        (candle,) = _undecided([held])
+        if candle.state == State.RELEASED:
+            raise CannotDecide(_is_stored(candle))
+        _decide([candle], State.REJECTED, by)
     held.refresh_from_db()
 
 
-def _undecided(held: QuarantinedCandle) -> QuarantinedCandle:
-    """The row as it is now, held until the transaction ends: two who decide at once do it one after the other."""
-    return QuarantinedCandle.objects.select_for_update(of=("self",)).select_related("asset").get(pk=held.pk)
+# --- Many --------------------------------------------------------------------------------------------------------
 
 
-def _stored(candle: QuarantinedCandle) -> Ingested:
+def release_many(chosen: Iterable[QuarantinedCandle], by: str) -> Decided:
+    """Release all that can be. Those of one series and source are stored together, a transaction each."""
+    return sum((_release_group(rows, by) for rows in _groups(chosen)), Decided())
+
+
+def reject_many(chosen: Iterable[QuarantinedCandle], by: str) -> Decided:
+    """Reject all that were not released."""
+    return sum((_reject_group(rows, by) for rows in _groups(chosen)), Decided())
+
+
+def _groups(chosen: Iterable[QuarantinedCandle]) -> list[list[QuarantinedCandle]]:
+    """By series and source, always in the same order."""
+
+    def whose(row: QuarantinedCandle) -> tuple[int, str, str]:
+        return row.asset_id, row.timeframe, row.source
+
+    return [list(rows) for _, rows in groupby(sorted(chosen, key=lambda row: (whose(row), row.pk)), whose)]
+
+
+def _release_group(rows: list[QuarantinedCandle], by: str) -> Decided:
+    """All at once; one by one if something among them can't be stored, so that it is told of that one."""
+    try:
+        with transaction.atomic():
+            candles = _undecided(rows)
+            if any(candle.state == State.RELEASED for candle in candles):
+                raise CannotDecide
+            _stored(candles)
+            _decide(candles, State.RELEASED, by)
+    except CannotDecide:
+        return sum((_release_one(row, by) for row in rows), Decided())
+    return Decided(len(rows))
+
+
+def _release_one(row: QuarantinedCandle, by: str) -> Decided:
+    try:
+        release(row, by)
+    except CannotDecide as error:
+        return Decided(problems=(str(error),))
+    return Decided(1)
+
+
+def _reject_group(rows: list[QuarantinedCandle], by: str) -> Decided:
+    with transaction.atomic():
+        candles = _undecided(rows)
+        refused = [candle for candle in candles if candle.state == State.RELEASED]
+        open_still = [candle for candle in candles if candle.state != State.RELEASED]
+        _decide(open_still, State.REJECTED, by)
+    return Decided(len(open_still), tuple(_is_stored(candle) for candle in refused))
+
+
+# --- Steps -------------------------------------------------------------------------------------------------------
+
+
+def _undecided(rows: list[QuarantinedCandle]) -> list[QuarantinedCandle]:
+    """The rows of one series as they are now, held until the transaction ends: who decides at once, waits.
+
+    The series' lock comes first, as in ingestion, which may decide about held rows too; else each could wait for the
+    other.
+    """
+    with connection.cursor() as cursor:
+        staging.lock(cursor, rows[0].asset_id, rows[0].timeframe)
+    chosen = QuarantinedCandle.objects.filter(pk__in=[row.pk for row in rows]).order_by("pk")
+    return list(chosen.select_for_update(of=("self",)).select_related("asset"))
+
+
+def _stored(candles: list[QuarantinedCandle]) -> Ingested:
+    """Of one series and source. Raises `CannotDecide` if not all can be stored."""
     import pyarrow as pa
 
-    row = {"open_time": candle.open_time, **{name: candle.raw.get(name) for name in NUMBERS}}
+    one = candles[0]
+    rows = [{"open_time": candle.open_time, **{name: candle.raw.get(name) for name in NUMBERS}} for candle in candles]
     counts = ingest(
-        candle.asset,
-        candle.timeframe,
-        pa.Table.from_pylist([row], schema=schema()),
-        source=candle.source,
-        origin=candle.origin,
+        one.asset,
+        one.timeframe,
+        pa.Table.from_pylist(rows, schema=schema()),
+        source=one.source,
+        origin=one.origin,
         doubt=False,
     )
     if counts.quarantined:
-        raise CannotDecide(f"{candle.asset} {candle.timeframe} can't be released: {'; '.join(counts.problems)}.")
+        raise CannotDecide(f"{one.asset} {one.timeframe} can't be released: {'; '.join(counts.problems)}.")
     return counts
 
 
-def _decide(candle: QuarantinedCandle, state: QuarantinedCandle.State, by: str) -> None:
-    candle.state, candle.decided_by, candle.decided_at = state, str(by)[:150], timezone.now()
-    candle.save(update_fields=["state", "decided_by", "decided_at"])
+def _decide(candles: list[QuarantinedCandle], state: QuarantinedCandle.State, by: str) -> None:
+    QuarantinedCandle.objects.filter(pk__in=[candle.pk for candle in candles]).update(
+        state=state, decided_by=str(by)[:150], decided_at=timezone.now()
+    )
+
+
+def _released_before(candle: QuarantinedCandle) -> str:
+    return f"{candle} was released before, by {candle.decided_by}."
+
+
+def _is_stored(candle: QuarantinedCandle) -> str:
+    return f"{candle} was released by {candle.decided_by} and is stored; import a better one over it."

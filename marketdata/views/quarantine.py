@@ -24,8 +24,8 @@ AT_ONCE = 100  # candles decided about in one go
 STATES = {"held": "Held", "released": "Released", "rejected": "Rejected", "all": "All"}
 NUMBERS = ("open", "high", "low", "close", "volume")
 DECISIONS = {
-    "release": ("Release", "released", quarantine.release),
-    "reject": ("Reject", "rejected", quarantine.reject),
+    "release": ("Release", "released", quarantine.release_many),
+    "reject": ("Reject", "rejected", quarantine.reject_many),
 }
 
 # `at` arrives with each candle, so that one statement finds the neighbours of a whole page.
@@ -231,14 +231,10 @@ def _decide_page(request: Signed, word: str, chosen: list[QuarantinedCandle], gi
 
 
 def _decide(request: Signed, word: str, chosen: list[QuarantinedCandle]) -> None:
-    """Each by itself: what can't be released is told, and keeps the others from nothing."""
+    """What can't be released is told, and keeps the others from nothing."""
     _, past, verb = DECISIONS[word]
-    decided = 0
-    for row in chosen:
-        try:
-            verb(row, request.user.get_username())
-            decided += 1
-        except quarantine.CannotDecide as error:
-            messages.error(request, str(error))
-    if decided:
-        messages.success(request, f"{figures.counted(decided, 'candle')} {past}.")
+    decided = verb(chosen, request.user.get_username())
+    for problem in decided.problems:
+        messages.error(request, problem)
+    if decided.count:
+        messages.success(request, f"{figures.counted(decided.count, 'candle')} {past}.")

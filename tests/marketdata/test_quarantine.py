@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from marketdata.ingestion import ingest
 from marketdata.models import Asset, Candle, CandleRevision, QuarantinedCandle
-from marketdata.quarantine import CannotDecide, reject, release
+from marketdata.quarantine import CannotDecide, Decided, reject, reject_many, release, release_many
 from tests.marketdata.candles import closes, day, row, table
 
 pytestmark = pytest.mark.usefixtures("house")
@@ -80,3 +80,41 @@ def test_a_rejected_one_may_be_released_after_all_but_not_the_other_way(acme):
         reject(held(), "bob")
     with pytest.raises(CannotDecide, match="was released before, by stella"):
         release(held(), "bob")
+
+
+# --- Many at once ------------------------------------------------------------------------------------------------
+
+
+def hundredfold(number: int) -> dict:
+    return row(day(number), open="1000", high="1200", low="900", close="1100")
+
+
+def test_a_stretch_is_released_at_once(acme):
+    beta = Asset.objects.create(symbol="BETA")
+    for asset in (acme, beta):
+        put(asset, *(row(day(number)) for number in range(30)), *(hundredfold(number) for number in range(30, 40)))
+    assert QuarantinedCandle.objects.filter(kind="unit").count() == 20
+    assert release_many(QuarantinedCandle.objects.all(), "stella") == Decided(20)
+    assert set(QuarantinedCandle.objects.values_list("state", "decided_by")) == {("released", "stella")}
+    assert Candle.objects.count() == 80
+    assert len(closes(beta)) == 40
+
+
+def test_what_can_not_be_stored_keeps_the_others_from_nothing(acme):
+    put(acme, row(day(1), high="1"), row(day(2)), row(day(2), close="10"), row(day(3)), row(day(3), close="9"))
+    release(QuarantinedCandle.objects.get(raw__close="9"), "bob")
+    found = release_many(QuarantinedCandle.objects.select_related("asset"), "stella")
+    assert found.count == 1
+    assert sorted(problem.split(":")[0] for problem in found.problems) == ["ACME 1d", "ACME 1d can't be released"]
+    assert closes(acme) == {day(2): 10, day(3): 9}
+
+
+def test_many_are_rejected_but_for_what_is_stored(acme):
+    put(acme, row(day(1), high="1"), row(day(2)), row(day(2), close="10"))
+    release(QuarantinedCandle.objects.get(raw__close="10"), "bob")
+    found = reject_many(QuarantinedCandle.objects.all(), "stella")
+    assert found.count == 1
+    assert found.problems[0].endswith("was released by bob and is stored; import a better one over it.")
+    assert set(QuarantinedCandle.objects.values_list("state", "decided_by")) == {
+        ("rejected", "stella"), ("released", "bob"),
+    }  # fmt: skip
