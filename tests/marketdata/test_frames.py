@@ -1,6 +1,6 @@
 """History as aligned arrays: what a frame holds, how it is adjusted, and what is refused."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from marketdata import columns, frames, shelf
 from marketdata.ingestion import ingest
-from marketdata.models import Asset, Basis, Candle, CorporateAction, Series
+from marketdata.models import Asset, Basis, Candle, CorporateAction, Series, TradingCalendar, TradingSession
 from tests.marketdata.candles import day, row, table
 
 pytestmark = pytest.mark.usefixtures("house")
@@ -277,3 +277,82 @@ def test_an_asset_without_candles_is_an_empty_row():
     frame = frames.read("NONE", "1d")
     assert frame["close"].shape == (1, 0)
     assert frame.parts[0].fingerprint == "1d:r0:empty:0:0000000000000000"
+
+
+# --- Longer candles from shorter ones ----------------------------------------------------------------------------
+
+
+def minutes_of(symbol: str, first: datetime, count: int, **fields) -> Asset:
+    asset = Asset.objects.create(symbol=symbol, **fields)
+    rows = [row(first + timedelta(minutes=n), open="10", close=f"11.{n:04d}", volume="1") for n in range(count)]
+    ingest(asset, "1m", table(rows), source="test")
+    return asset
+
+
+@pytest.fixture
+def new_york():
+    """Two sessions, the second a half-day, as `calendars.load` stores them."""
+    TradingCalendar.objects.create(
+        code="XNYS", zone="America/New_York", covers_from=date(2024, 6, 1), covers_until=date(2024, 7, 31), version="0"
+    )
+    for number, close in ((1, 20), (2, 20), (3, 17), (5, 20)):
+        day_of = datetime(2024, 7, number, tzinfo=UTC)
+        TradingSession.objects.create(
+            calendar="XNYS", date=day_of.date(), opens_at=day_of + timedelta(hours=13, minutes=30),
+            closes_at=day_of + timedelta(hours=close),
+        )  # fmt: skip
+
+
+@pytest.mark.usefixtures("new_york")
+def test_days_and_hours_of_a_market_from_its_minutes():
+    minutes_of("ACME", datetime(2024, 7, 2, 8, tzinfo=UTC), 2160, calendar="XNYS")  # to the next evening
+    days = frames.read("ACME", "1d", from_timeframe="1m")
+    assert days.times.astype(str).tolist() == ["2024-07-02T00:00:00.000000", "2024-07-03T00:00:00.000000"]
+    assert days["volume"][0].tolist() == [390, 210]
+    assert days["close"][0, 0] == 11.0719  # the minute before the close
+    hours = frames.read("ACME", "1h", datetime(2024, 7, 3, tzinfo=UTC), from_timeframe="1m")
+    assert hours.times.astype(str).tolist() == [f"2024-07-03T{hour}:30:00.000000" for hour in (13, 14, 15, 16)]
+    assert hours["volume"][0].tolist() == [60, 60, 60, 30]
+    wide = frames.read("ACME", "1d", from_timeframe="1m", extended=True)
+    assert wide["volume"][0].tolist() == [1245]  # to the middle of the night; the second is not over yet
+
+
+@pytest.mark.usefixtures("new_york")
+def test_a_part_of_longer_candles_is_as_the_whole():
+    minutes_of("ACME", datetime(2024, 7, 2, 8, tzinfo=UTC), 2160, calendar="XNYS")
+    whole = frames.read("ACME", "1h", from_timeframe="1m")
+    for first in range(len(whole)):
+        start, end = (at.replace(tzinfo=UTC) for at in whole.times[[first, -1]].tolist())
+        part = frames.read("ACME", "1h", start, end, from_timeframe="1m")
+        np.testing.assert_array_equal(part["close"][0], whole["close"][0, first:-1])
+        np.testing.assert_array_equal(part["volume"][0], whole["volume"][0, first:-1])
+
+
+def test_around_the_clock_bars_lie_on_the_clock_and_the_last_is_left_out_until_it_is_over():
+    minutes_of("COIN", datetime(2024, 7, 2, 8, 30, tzinfo=UTC), 100, asset_class="crypto")
+    minutes_of("MINT", datetime(2024, 7, 2, 8, 0, tzinfo=UTC), 180, asset_class="crypto")
+    frame = frames.read(["COIN", "MINT"], "1h", from_timeframe="1m", columns=["volume"])
+    np.testing.assert_array_equal(frame["volume"], [[30, 60, np.nan], [60, 60, 60]])
+    marked = frames.read(["COIN", "MINT"], "1h", from_timeframe="1m", columns=["volume"], complete_only=False)
+    np.testing.assert_array_equal(marked["volume"], [[30, 60, 10], [60, 60, 60]])
+    assert marked.complete.tolist() == [True, True, False]
+
+
+@pytest.mark.usefixtures("new_york")
+def test_splits_inside_a_longer_candle_are_taken_out_first():
+    acme = Asset.objects.create(symbol="ACME", calendar="XNYS")
+    rows = [
+        row(datetime(2024, 7, n, tzinfo=UTC), high=high) for n, high in ((1, "24"), (2, "24"), (3, "12"), (5, "12"))
+    ]
+    ingest(acme, "1d", table(rows), source="test")
+    Series.objects.update(basis=Basis.RAW)
+    CorporateAction.objects.create(asset=acme, kind="split", ex_date=date(2024, 7, 3), value=Decimal(2), source="test")
+    weeks = frames.read(acme, "1w", from_timeframe="1d", columns=["high", "volume"], complete_only=False)
+    assert weeks["high"][0].tolist() == [12]
+    assert weeks["volume"][0].tolist() == [600]
+
+
+def test_a_market_that_is_not_known_is_named():
+    minutes_of("ODD", datetime(2024, 7, 2, 8, tzinfo=UTC), 10, asset_class="fund", exchange="Nowhere")
+    with pytest.raises(ValueError, match="The calendar of ODD is not known, so its 1d bars can't be told"):
+        frames.read("ODD", "1d", from_timeframe="1m")
