@@ -1,6 +1,6 @@
 """Every address of the URL conf, looked at wide and narrow, light and dark: what must hold on all of them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,17 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from chronos.core import tenancy
 from chronos.core.models import Job, JobLine
-from marketdata.models import ProviderState, QuarantinedCandle
+from marketdata import credentials, gaps
+from marketdata.models import (
+    Candle,
+    CorporateAction,
+    FallbackChain,
+    FetchWindow,
+    ProviderQuota,
+    ProviderState,
+    QuarantinedCandle,
+    TradingCalendar,
+)
 from tests import cast
 from tests.browser.conftest import DESK, PHONE
 from tests.contracts.pages import addresses
@@ -32,12 +42,17 @@ def scene(house):
     end = datetime(2013, 3, 1, tzinfo=UTC)
     asset = stored("NVDA", walk(400), exchange="NMS", currency="USD", sector="Technology", validated_at=timezone.now())
     stored("A-VERY-LONG-SYMBOL-INDEED.SAMPLE", walk(300, 68_000), last=end, source="sample", is_sample=True)
+    coin = stored("BTC-USDT", walk(40), last=end, asset_class="crypto")
+    coin.series.update(missing_count=1)
+    Candle.objects.filter(asset=coin, open_time__in=[end - timedelta(days=n) for n in (3, 4, 9)]).delete()
     with tenancy.as_system("tests"):
         held = QuarantinedCandle.objects.create(
             asset=asset,
             timeframe="1d",
-            raw={"high": "1", "low": "2"},
-            reason="high < low",
+            open_time=end,
+            raw={"high": "1", "low": "2", "close": "9" * 40},
+            kind="impossible",
+            reason="its high 1 is below its low 2; " + "x" * 120,
             source="file",
             fingerprint="x",
         )
@@ -48,6 +63,29 @@ def scene(house):
         Job.objects.create(owner=None, kind="refresh-all", subject="All universes", state="failed",
                            finished_at=timezone.now(), summary="Nothing came: no provider answers.")  # fmt: skip
         ProviderState.objects.create(provider="yahoo", failing_since=timezone.now(), failure="Connection refused. " * 8)
+        begun = timezone.now() - timedelta(days=1)
+        window, *_ = [
+            FetchWindow.objects.create(
+                asset=asset, timeframe="1d", provider="yahoo", since=end, until=end + timedelta(days=9), state=state,
+                received=7, seconds=1.5, asked_at=begun, error_class="ProviderTimeout", error="It did not answer. " * 9,
+            )
+            for state in ("answered", "failed", "empty", "asking")
+        ]  # fmt: skip
+        quota = ProviderQuota.objects.create(provider="twelvedata", day=timezone.now().date(), used=612, limit=800)
+        credentials.store("twelvedata", "k3y", "stella")
+        split, *_ = [
+            CorporateAction.objects.create(asset=asset, kind=kind, ex_date=day, value=4, source="yahoo", currency="USD")
+            for kind, day in [("split", date(2012, 1, 3))] + [("dividend", date(2012, 1, n)) for n in range(1, 12)]
+        ]
+        TradingCalendar.objects.create(
+            code="XNYS",
+            zone="America/New_York",
+            covers_from=date(2012, 1, 1),
+            covers_until=date(2013, 6, 1),
+            version="4",
+        )
+        FallbackChain.objects.create(asset_class="stock", providers=["yahoo", "alphavantage"], changed_by="stella")
+        gaps.audit(coin.series.get())
         every = IntervalSchedule.objects.create(every=60, period="minutes")
         task = PeriodicTask.objects.create(
             name="Refresh every universe", task="chronos.core.start_scheduled", interval=every
@@ -67,14 +105,26 @@ def scene(house):
         "marketdata_series": asset.series.get().pk,
         "marketdata_quarantinedcandle": held.pk,
         "marketdata_providerstate": "yahoo",
+        "marketdata_fetchwindow": window.pk,
+        "marketdata_corporateaction": split.pk,
+        "marketdata_tradingcalendar": "XNYS",
+        "marketdata_fallbackchain": "stock",
+        "marketdata_providerkey": "twelvedata",
+        "marketdata_providerquota": quota.pk,
         "universes_universe": universe.pk,
         "django_celery_beat_periodictask": task.pk,
         "django_celery_beat_intervalschedule": every.pk,
     }
 
 
+# Pages whose inside is in what follows the address: a coin with gaps, a candle to decide about, both wide of the usual.
+MORE = ("/assets/BTC-USDT/", "/assets/BTC-USDT/gaps/?timeframe=1d", "/data/?state=gaps", "/data/providers/okx/",
+        "/data/quarantine/decide/?decision=release&id={marketdata_quarantinedcandle}")  # fmt: skip
+
+
 def pages(scene, visitor):
     """The addresses that answer a GET with a page; the others are verbs, figures, files and streams."""
+    yield from (path.format(**scene) for path in MORE)
     for address in addresses(scene):
         if not any(part in address.path for part in NO_PAGES):
             answer = visitor.page.request.get(visitor.origin + address.path, max_redirects=0)
@@ -139,6 +189,9 @@ def test_pages_with_nothing_in_them(visit):
         "/universes/new/",
         "/assets/",
         "/assets/?q=zzz",
+        "/data/",
+        "/data/windows/",
+        "/data/quarantine/",
         "/activity/",
         "/account/",
         "/nowhere/",

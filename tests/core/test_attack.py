@@ -17,7 +17,9 @@ OPEN = {
 SECRETS = (b"Alice&#x27;s secret plan", b"Alice's secret plan", b"a line about Alice", b"token of Alice")
 # What forms of ours understand, filled in to hurt.
 FORM = {"name": "Stolen", "symbols": "MSFT", "asset": "NVDA", "asset_id": "1", "confirm": "yes", "username": "x",
-        "password": "x", "action": "delete_selected", "_selected_action": "1", "post": "yes"}  # fmt: skip
+        "password": "x", "action": "delete_selected", "_selected_action": "1", "post": "yes",
+        "timeframe": "1d", "secret": "x", "choice_1": "yahoo", "usual": "yes", "decision": "reject",
+        "id": "1"}  # fmt: skip
 
 
 @pytest.fixture
