@@ -1,16 +1,14 @@
 """Candles that can hardly be true: held with the reason, and what later candles and people make of that."""
 
-import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
 
 import pytest
 
 from marketdata import quarantine
 from marketdata.ingestion import Ingested, ingest
 from marketdata.models import Asset, Candle, CandleRevision, QuarantinedCandle, Series, TradingCalendar, TradingSession
-from tests.marketdata.candles import closes, day, row, table
+from tests.marketdata.candles import closes, day, market, row, table, times, whole
 
 pytestmark = pytest.mark.usefixtures("house")
 
@@ -20,49 +18,12 @@ def acme() -> Asset:
     return Asset.objects.create(symbol="ACME")
 
 
-def market(count: int, *, first: int = 0, level: float = 100.0, volume: int = 1_000_000) -> list[dict]:
-    """Days of a market that moves by about a percent, the same every time, whatever part of it is asked for."""
-    dice, rows = random.Random(5), []
-    for number in range(first + count):
-        before = level
-        level *= 1 + dice.gauss(0, 0.01)
-        high, low = max(before, level) * (1 + dice.random() / 200), min(before, level) * (1 - dice.random() / 200)
-        traded = int(volume * (0.8 + dice.random() * 0.4))
-        rows.append(candle(day(number), before, high, low, level, traded))
-    return rows[first:]
-
-
-def candle(at: datetime, open_: float, high: float, low: float, close: float, volume: float) -> dict:
-    prices = {"open": open_, "high": high, "low": low, "close": close}
-    return row(at, **{name: f"{value:.4f}" for name, value in prices.items()}, volume=f"{volume:.0f}")
-
-
-def times(of: dict, factor: float, *, volume: float = 1.0) -> dict:
-    """The candle with all its prices multiplied."""
-    prices = (float(of[name]) * factor for name in ("open", "high", "low", "close"))
-    return candle(of["open_time"], *prices, float(of["volume"]) * volume)
-
-
 def put(asset: Asset, rows: list[dict], timeframe: str = "1d", **options) -> Ingested:
     return ingest(asset, timeframe, table(rows), **{"source": "test", **options})
 
 
 def held(asset: Asset | None = None, **more) -> QuarantinedCandle:
     return QuarantinedCandle.objects.get(**({"asset": asset} if asset else {}), **more)
-
-
-def whole(asset: Asset, timeframe: str = "1d") -> None:
-    """What is said of the series is what there is, and no two versions of a candle were believed at one time."""
-    series, stored = Series.objects.get(asset=asset, timeframe=timeframe), closes(asset, timeframe)
-    assert (series.candle_count, series.first_open, series.last_open) == (len(stored), min(stored), max(stored))
-    versions: dict = {}
-    for old in CandleRevision.objects.filter(asset=asset).order_by("known_at"):
-        assert old.known_at < old.superseded_at
-        versions.setdefault(old.open_time, []).append((old.known_at, old.superseded_at))
-    for at, known in Candle.objects.filter(asset=asset).values_list("open_time", "known_at"):
-        versions.setdefault(at, []).append((known, None))
-    for spans in versions.values():
-        assert all(until and until <= after for (_, until), (after, _) in pairwise(spans))
 
 
 # --- Spikes ------------------------------------------------------------------------------------------------------
