@@ -3,11 +3,13 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 
 from marketdata import providers
-from marketdata.models import AssetClass, Timeframe
+from marketdata.models import Asset, AssetClass, Candle, Timeframe
 from marketdata.providers.base import (
     BadRequest,
     MalformedResponse,
@@ -284,3 +286,25 @@ class TestTheWayThere:
             found = list(pool.map(lambda since: told(ask(since=since)), windows))
         assert [row for rows in found for row in rows] == truth(okx, hours=2400)
         assert [seen.path for seen in okx.requests].count("/api/v5/public/instruments") == 1
+
+
+class TestCommand:
+    def run(self, *arguments: str) -> list[str]:
+        out = StringIO()
+        call_command("fetch_candles", "BTC-USDT", "--provider", "okx", "--timeframe", "1h", *arguments, stdout=out)
+        return out.getvalue().splitlines()
+
+    def test_candles_are_stored_as_they_were_sent(self, okx: Okx) -> None:
+        self.run("--since", "2024-03-01", "--until", "2024-03-11")
+        stored = Candle.objects.order_by("open_time").values_list("open", "high", "low", "close", "volume", "source")
+        sent = [tuple(map(Decimal, row[1:6])) for row in truth(okx, hours=240)]
+        assert [row[:5] for row in stored] == sent
+        assert {row[5] for row in stored} == {"okx"}
+        asset = Asset.objects.get()
+        assert (asset.name, asset.asset_class, asset.currency) == ("BTC / USDT", AssetClass.CRYPTO, "USDT")
+
+    def test_three_windows_are_three_requests_and_none_a_second_time(self, okx: Okx) -> None:
+        self.run("--since", "2024-03-01", "--until", "2024-03-11")
+        assert len(okx.candles()) == 3
+        self.run("--since", "2024-03-01", "--until", "2024-03-11")
+        assert len(okx.candles()) == 3
