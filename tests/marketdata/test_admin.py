@@ -1,13 +1,28 @@
 """Assets and held candles in the admin: who may act on them, and which assets can go."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from chronos.core import tenancy
 from chronos.core.models import Job
 from marketdata.ingestion import ingest
-from marketdata.models import Asset, Candle, QuarantinedCandle, Series
+from marketdata.models import (
+    Asset,
+    Candle,
+    CorporateAction,
+    FetchWindow,
+    ProviderQuota,
+    QuarantinedCandle,
+    Series,
+    TradingCalendar,
+    TradingSession,
+)
 from tests import cast
 from tests.marketdata.candles import day, row, table
 from universes.models import Membership, Universe
@@ -103,3 +118,47 @@ def test_a_member_stays_and_it_is_said_where(acme):
     assert "ACME can't be deleted" in answer.text
     assert "ACME in Chips" in answer.text
     assert Asset.objects.exists()
+
+
+def test_lists_of_what_is_kept_ask_a_constant_number_of_queries(acme):
+    page, now = signed_in(cast.stella()), timezone.now()
+
+    def more(count):
+        for n in range(count):
+            asset = Asset.objects.create(symbol=f"S{Asset.objects.count()}")
+            FetchWindow.objects.create(
+                asset=asset, timeframe="1d", provider="okx", since=day(1), until=day(2), asked_at=now
+            )
+            CorporateAction.objects.create(asset=asset, kind="split", ex_date=day(n).date(), value=2, source="yahoo")
+            ProviderQuota.objects.create(provider=asset.symbol, day=day(n).date(), used=n)
+            TradingCalendar.objects.create(
+                code=asset.symbol, zone="UTC", covers_from=day(1), covers_until=day(2), version="4"
+            )
+
+    def queries(kind):
+        with CaptureQueriesContext(connection) as found:
+            assert page.get(f"/admin/marketdata/{kind}/").status_code == 200
+        return len(found)
+
+    kinds = ("fetchwindow", "corporateaction", "tradingcalendar", "providerquota", "fallbackchain", "providerkey")
+    more(2)
+    before = [queries(kind) for kind in kinds]
+    more(10)
+    assert [queries(kind) for kind in kinds] == before
+
+
+@pytest.mark.parametrize("kind", ["fetchwindow", "tradingcalendar", "providerquota", "providerstate", "fallbackchain"])
+def test_what_the_program_writes_is_looked_at_only(acme, kind):
+    page = signed_in(cast.stella())
+    assert page.get(f"/admin/marketdata/{kind}/add/").status_code == 403
+    assert "/add/" not in page.get(f"/admin/marketdata/{kind}/").text.split("changelist-form", 1)[-1]
+
+
+def test_a_calendar_s_next_sessions_are_told(acme):
+    tomorrow = timezone.now().replace(hour=14, minute=30) + timedelta(days=1)
+    TradingCalendar.objects.create(code="XNYS", zone="UTC", covers_from=day(1), covers_until=tomorrow, version="4")
+    TradingSession.objects.create(
+        calendar="XNYS", date=tomorrow.date(), opens_at=tomorrow, closes_at=tomorrow + timedelta(hours=3)
+    )
+    text = signed_in(cast.stella()).get("/admin/marketdata/tradingcalendar/XNYS/change/").text
+    assert "14:30 – 17:30" in text
