@@ -22,8 +22,8 @@ from marketdata.models import FetchWindow, Timeframe
 Range = tuple[datetime, datetime]  # since ≤ open < until, aware UTC
 
 # How long after its end a candle that an answer lacks can still be on its way.
-LATE = timedelta(hours=1)
-LATE_BY_DAYS = timedelta(days=1)
+LATE = timedelta(hours=12)
+LATE_BY_DAYS = timedelta(days=3)
 VOUCHING = (FetchWindow.State.ANSWERED, FetchWindow.State.EMPTY)
 
 
@@ -117,6 +117,8 @@ def settled_until(window: FetchWindow, newest: datetime | None) -> datetime | No
     timeframe = Timeframe(window.timeframe)
     late = LATE_BY_DAYS if timeframe.is_daily else LATE
     settled = floor(last_complete_open(timeframe, window.asked_at - late), timeframe)
+    if timeframe.is_daily:  # that day's is over, and it opened at 00:00
+        settled += timedelta(days=1)
     if newest:
         settled = max(settled, next_open(newest, timeframe))
     settled = min(settled, window.until)

@@ -13,7 +13,7 @@ from django.db import Error as DatabaseError
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from marketdata import chains, coverage
+from marketdata import calendars, chains, coverage, splits
 from marketdata.asking import Foreground, Waits
 from marketdata.coverage import Range, floor
 from marketdata.ingestion import Ingested
@@ -143,10 +143,13 @@ class Walk:
         of it is asked for again, of the provider that showed it. Raises `Unavailable` if there is nobody to ask.
         """
         try:
-            return self._bring(since, until)
+            lacks = self._bring(since, until)
         except PastChanged as changed:
             self.wait.say(f"{self.asset}: {changed}; all of it is fetched again.")
-            return self._bring_anew(since, until, changed.source)
+            lacks = self._bring_anew(since, until, changed.source)
+        if not self.asset._state.adding:  # what can't be fetched again after a split, and the other timeframes
+            splits.settle(self.asset)
+        return lacks
 
     def _bring(self, since: datetime | None, until: datetime) -> list[Lack]:
         start = self.start(since)
@@ -288,7 +291,7 @@ class _Plan:
     source: Provider
     windows: list[Range]
     saved: int
-    newest_line: int  # of the ledger, when the plan was made
+    newest_line: int  # of the ledger, whose end was known when the plan was made
     given_up: bool = False
     is_exhausted: bool = False
     _came: bool = False
@@ -298,7 +301,7 @@ class _Plan:
     @classmethod
     def of(cls, walk: Walk, source: Provider, lack: Lack) -> "_Plan":
         timeframe = walk.timeframe
-        mark = FetchWindow.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        mark = cls._newest_line(walk)
         all_of_it = [(lack.since, lack.until)]
         wanted = all_of_it if walk.again else cls._wanted(walk, source, lack)
         if not walk.backwards:
@@ -310,13 +313,24 @@ class _Plan:
         return cls(walk, source, windows, max(0, len(every) - len(windows)), mark)
 
     @staticmethod
+    def _newest_line(walk: Walk) -> int:
+        """The last line of the ledger that the plan knows the end of: what others are asking now is still to come."""
+        open_lines = FetchWindow.objects.filter(
+            asset_id=walk.asset.pk, timeframe=walk.timeframe, state=FetchWindow.State.ASKING
+        )
+        oldest = open_lines.order_by("pk").values_list("pk", flat=True).first()
+        newest = FetchWindow.objects.order_by("-pk").values_list("pk", flat=True).first()
+        return oldest - 1 if oldest else newest or 0
+
+    @staticmethod
     def _wanted(walk: Walk, source: Provider, lack: Lack) -> list[Range]:
         """What nobody vouches for, without what is older than the provider's history."""
         since = lack.since
         begins = coverage.exhausted_at(walk.asset, walk.timeframe, source.name)
         if begins and begins > since:
             since = min(begins, lack.until)
-        return coverage.needed(walk.asset, walk.timeframe, since, lack.until, source.name)
+        wanted = coverage.needed(walk.asset, walk.timeframe, since, lack.until, source.name)
+        return [part for part in wanted if _may_hold_candles(walk, part)]
 
     @property
     def nothing_came(self) -> bool:
@@ -350,6 +364,15 @@ class _Plan:
         if (kept.begins and window[0] <= kept.begins) or (self._empty >= 2 and long_enough):
             self.is_exhausted = True
             coverage.exhaust(self.walk.asset.pk, self.walk.timeframe, self.source.name, window[0])
+
+
+def _may_hold_candles(walk: Walk, part: Range) -> bool:
+    """Whether the market was open at all, as far as its calendar is known: a weekend need not be asked for."""
+    code, book = calendars.calendar_of(walk.asset), calendars.Book()
+    found = book.sessions(code) if code else None
+    if found is None or not (found.covers(part[0]) and found.covers(part[1])):
+        return True
+    return bool(calendars.expected(code, walk.timeframe, *part, book=book).size)
 
 
 # --- One at a time -----------------------------------------------------------------------------------------------

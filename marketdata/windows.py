@@ -343,7 +343,8 @@ def learn(asset: Asset, facts: Facts) -> None:
         limit = getattr(Asset._meta.get_field(name), "max_length", None)
         setattr(asset, name, value[:limit] if isinstance(value, str) and limit else value)
     if asset._state.adding:
-        asset.pk = Asset.objects.get_or_create(symbol=asset.symbol)[0].pk  # or somebody else's, who was quicker
+        stored, _ = Asset.objects.get_or_create(symbol=asset.symbol)  # or somebody else's, who was quicker
+        asset.pk, asset.created_at = stored.pk, stored.created_at
         asset._state.adding = False
     asset.save(force_update=True, update_fields={*told, "asset_class"})
 
