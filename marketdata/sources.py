@@ -6,8 +6,7 @@ _OURS = {"sample": "Bundled sample", "file": "File", "": ""}
 
 
 def label(name: str) -> str:
-    """A source's name as people know it; a source that is not registered any more keeps its own name."""
+    """A source's name as people know it; a source that there is no more keeps its own name."""
     if name in _OURS:
         return _OURS[name]
-    registered = providers.REGISTRY.get(name)
-    return registered.label if registered else name
+    return providers.named(name).label if providers.known(name) else name

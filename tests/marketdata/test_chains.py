@@ -2,7 +2,7 @@
 
 import pytest
 
-from marketdata import chains, credentials
+from marketdata import chains, credentials, sources
 from marketdata.asking import Foreground
 from marketdata.fetching import refresh
 from marketdata.models import Asset, AssetClass, Candle, FallbackChain, Spelling, Timeframe, canonical
@@ -58,6 +58,7 @@ def test_another_order_can_be_set_and_forgotten() -> None:
 def test_any_exchange_of_ccxts_can_be_in_it() -> None:
     chains.set_chain("crypto", ["kraken", "okx"], "alice")
     assert order("crypto") == ["kraken", "okx"]
+    assert [sources.label(name) for name in ("kraken", "okx", "gone")] == ["Kraken", "OKX", "gone"]
 
 
 @pytest.mark.parametrize(
