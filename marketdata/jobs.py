@@ -1,14 +1,15 @@
-"""The long work of this floor: bringing one asset up to date, fetching its history, filling its gaps."""
+"""The long work of this floor: an asset brought up to date, its history, its gaps; the facts of all."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel
 
 from chronos.core import jobs
 from chronos.core.figures import moment
 from chronos.core.jobs import Outcome, Run, job
-from chronos.core.models import Job, User
+from chronos.core.models import Job, JobLine, User
+from marketdata import fundamentals
 from marketdata.backfill import backfill
 from marketdata.backfill import fill_gaps as fill
 from marketdata.calendars import UnknownCalendar
@@ -103,6 +104,44 @@ def fill_gaps(asset: Asset, user: User, timeframe: Timeframe = Timeframe.D1) -> 
         subject_url=asset.get_absolute_url(),
         key=f"asset:{asset.pk}:{Timeframe(timeframe)}",
     )
+
+
+# --- What assets are worth ---------------------------------------------------------------------------------------
+
+
+class RefreshFacts(BaseModel):
+    """Without parameters: what is a week old."""
+
+
+@job("refresh-facts", RefreshFacts)
+def run_refresh_facts(params: RefreshFacts, run: Run) -> Outcome:
+    """The house's own: market cap, P/E, yield, sector and industry of the assets whose facts are a week old.
+
+    One request each at the provider's pace; what an earlier attempt has stored is not due any more. When nobody
+    answers, the rest is left for the next time.
+    """
+    waiting = list(fundamentals.due())
+    lacking: list[fundamentals.Known] = []
+    for number, asset in enumerate(waiting):
+        run.step(number, len(waiting), f"{number + 1} of {len(waiting)} · {asset.symbol}")
+        found = fundamentals.refresh(asset, run)
+        if found.status == "failed":
+            run.say(f"{asset}: {found.error}", JobLine.Level.WARNING)
+            lacking.append(found)
+    run.step(len(waiting), len(waiting))
+    return _facts_outcome(len(waiting), lacking)
+
+
+def _facts_outcome(many: int, lacking: list[fundamentals.Known]) -> Outcome:
+    if not many:
+        return Outcome("All facts are less than a week old.")
+    had = f"Facts of {many - len(lacking)} of {many} assets refreshed"
+    if not lacking:
+        return Outcome(f"{had}.")
+    result = {"missing": [{"symbol": one.asset.symbol, "reason": one.error} for one in lacking]}
+    names = ", ".join(one.asset.symbol for one in lacking[:5]) + (" and others" if len(lacking) > 5 else "")
+    state: Literal["partial", "failed"] = "failed" if len(lacking) == many else "partial"
+    return Outcome(f"{had}; not of {names}: {lacking[0].error}", state, result)
 
 
 # --- How it is told ----------------------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F
+from django.utils import timezone
 
 from marketdata import actions, adjustment, staging
 from marketdata.checks import NUMBERS
@@ -16,6 +17,7 @@ from marketdata.providers.base import Action
 log = logging.getLogger(__name__)
 
 FILES = ("file", "sample")  # sources that say nothing of the basis of their prices
+RECENT = timedelta(days=30)
 _COLUMNS = ", ".join(NUMBERS)
 
 # --- Candles that were stored before a split ---------------------------------------------------------------------
@@ -44,10 +46,14 @@ def settle(asset: Asset) -> int:
     To be called after a split was learnt and what its source still has was fetched again: what is left then can't be
     fetched (a provider keeps hours for two years, a file is a file). Each series is one transaction under ingestion's
     lock; the old values become revisions. Doing it again does nothing, because a candle that was divided is known
-    later than its split; so a worker may die at any point. Splits that are older than the asset here cost nothing.
+    later than its split; so a worker may die at any point and the next one does it. Looked at are the splits that were
+    learnt in the last weeks and happened since the asset is here; others cost one query.
     """
     splits = actions.current(asset).filter(
-        kind=CorporateAction.Kind.SPLIT, ex_date__gte=asset.created_at.date(), derived=False
+        kind=CorporateAction.Kind.SPLIT,
+        ex_date__gte=asset.created_at.date(),
+        known_at__gte=timezone.now() - RECENT,
+        derived=False,
     )
     count = 0
     for split in splits:

@@ -1,13 +1,24 @@
 """Splits, dividends and facts, through the unmodified yfinance, against the loopback Yahoo."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from marketdata import actions, providers
-from marketdata.models import Asset, AssetClass, CorporateAction, Timeframe
+from marketdata import actions, fetching, providers
+from marketdata.asking import Foreground
+from marketdata.ingestion import ingest
+from marketdata.models import (
+    Asset,
+    AssetClass,
+    Candle,
+    CandleRevision,
+    CorporateAction,
+    FetchWindow,
+    Series,
+    Timeframe,
+)
 from marketdata.providers import yahoo_events
 from marketdata.providers.base import (
     Fetched,
@@ -22,6 +33,7 @@ from marketdata.providers.base import (
 )
 from marketdata.ratelimit import Bucket
 from tests.loopback.yahoo import Yahoo
+from tests.marketdata.candles import table
 
 pytestmark = [pytest.mark.usefixtures("house"), pytest.mark.filterwarnings("ignore::DeprecationWarning:yfinance")]
 PROVIDER = providers.named("yahoo")
@@ -31,6 +43,10 @@ SPLIT, DIVIDEND, GAIN = CorporateAction.Kind.SPLIT, CorporateAction.Kind.DIVIDEN
 def ask(symbol: str = "NVDA", timeframe: str = "1d", since: str = "2025-09-01", until: str = "2025-10-01") -> Fetched:
     first, last = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (since, until))
     return PROVIDER.fetch(symbol, Timeframe(timeframe), first, last)
+
+
+def believed(asset: Asset) -> list[tuple[str, Decimal]]:
+    return [(str(row.ex_date), row.value) for row in actions.current(asset).filter(kind=SPLIT)]
 
 
 def told(found: Fetched) -> list[tuple[str, str, Decimal]]:
@@ -100,6 +116,35 @@ class TestActions:
         assert [split.value for split in learnt.new_splits] == [4]
         assert not actions.learn(asset, "yahoo", PROVIDER.basis, ask().actions or ()).changed
         assert [row.value for row in actions.current(asset).filter(kind=DIVIDEND)] == [Decimal("0.15")]
+
+    def test_a_split_is_learnt_from_days_and_what_can_not_be_fetched_again_is_divided(self, yahoo: Yahoo) -> None:
+        """Days come anew from Yahoo; an hour of long ago, from a file, and a day before Yahoo's are divided here."""
+        listing, lately = yahoo.listings["NVDA"], datetime.now(UTC).date() - timedelta(days=6)
+        happened = lately - timedelta(days=max(0, lately.weekday() - 4))
+        asset = Asset.objects.create(symbol="NVDA")
+        fetching.refresh(asset, Timeframe.D1, Foreground())
+        old = datetime(2014, 6, 9, 13, 30, tzinfo=UTC)
+        numbers = {"open": "100", "high": "100", "low": "100", "close": "100", "volume": "8"}
+        for timeframe, at in ((Timeframe.H1, old), (Timeframe.D1, old.replace(hour=0, minute=0))):
+            ingest(asset, timeframe, table([{"open_time": at, **numbers}]), source="file")
+        before = datetime.combine(happened, datetime.min.time(), UTC) - timedelta(days=2)
+        Candle.objects.filter(asset=asset).update(known_at=before)
+        Asset.objects.update(created_at=before)
+        Series.objects.update(checked_at=before)
+        FetchWindow.objects.all().delete()
+        asset.refresh_from_db()
+        closes = dict(Candle.objects.filter(timeframe="1d", source="yahoo").values_list("open_time", "close"))
+        listing.split(happened, 4, 1)
+        done = fetching.refresh(asset, Timeframe.D1, Foreground(), again=True)
+        assert done.error == ""
+        now = dict(Candle.objects.filter(timeframe="1d", source="yahoo").values_list("open_time", "close"))
+        assert all(float(now[at]) == pytest.approx(float(close) / 4, rel=0.01) for at, close in closes.items())
+        left = Candle.objects.filter(source="file")
+        assert {(row.timeframe, row.close, row.volume) for row in left} == {("1h", 25, 32), ("1d", 25, 32)}
+        assert believed(asset) == [("2024-06-10", 10), (str(happened), 4)]
+        revisions = CandleRevision.objects.count()
+        fetching.refresh(asset, Timeframe.D1, Foreground(), again=True)
+        assert CandleRevision.objects.count() == revisions
 
     def test_odd_answers_are_read(self) -> None:
         meta = {"exchangeTimezoneName": "America/New_York", "currency": "USD", "firstTradeDate": -252322200}
