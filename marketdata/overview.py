@@ -252,6 +252,21 @@ def _stack(span: Sequence[int]) -> list[tuple[str, float, float]]:
 
 # --- The ledger --------------------------------------------------------------------------------------------------
 
+# What the errors of `marketdata.providers.base` are called in a cell; the sentence beside it says more.
+FAILURES = {
+    "RateLimited": "rate limited",
+    "QuotaExhausted": "quota used up",
+    "ProviderTimeout": "timed out",
+    "MalformedResponse": "unreadable answer",
+    "Unavailable": "unavailable",
+    "SymbolNotFound": "symbol unknown",
+    "NoData": "nothing there",
+    "BadRequest": "request refused",
+    "AuthError": "key refused",
+    "PlanLimit": "not in the plan",
+    "Unasked": "not asked",
+}
+
 
 def window_row(window: FetchWindow, now: datetime) -> dict[str, Any]:
     """What was asked of whom and what came back, in cells and in a word with its sentence."""
@@ -286,7 +301,8 @@ def _became(window: FetchWindow, now: datetime) -> tuple[str, str, str]:
             older = " The provider has nothing older." if window.exhausted else ""
             return "done", "nothing there", f"The provider answered that there is nothing in this window.{older}"
         case FetchWindow.State.FAILED:
-            return "failed", window.error_class or "failed", window.error or "The provider did not answer."
+            word = FAILURES.get(window.error_class, window.error_class or "failed")
+            return "failed", word, window.error or "The provider did not answer."
     if now - window.asked_at > INTERRUPTED:
         return "cancelled", "interrupted", "Its worker was lost before the answer came; the next fetch asks again."
     return "running", "being asked", "The answer has not come yet."

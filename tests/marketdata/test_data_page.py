@@ -78,7 +78,8 @@ def test_a_series_says_how_complete_and_how_fresh_it_is(page):
     assert "Of 100 expected: 92 candles stored, 7 missing in 2 gaps, 1 not traded." in text
     assert "92.9" in text  # of those that traded
     assert 'class="missing" fill="url(#p-missing)"' in text
-    assert "40 candles, just now" in text
+    assert "Yahoo Finance, " in text
+    assert "40 candles, 40 new." in text
     assert "ends 8 Mar 2024" in text
     assert "style=" not in text
 
@@ -335,7 +336,7 @@ def test_windows_say_what_was_asked_and_what_came(page):
     window(other, "empty", exhausted=True)
     window(other, "asking", asked_at=timezone.now() - timedelta(hours=2))
     text = page.get("/data/windows/").text
-    for words in ("500 candles", "ProviderTimeout", "OKX did not answer.", "nothing older", "interrupted", "1.2 s"):
+    for words in ("500 candles", "timed out", "OKX did not answer.", "nothing older", "interrupted", "1.2 s"):
         assert words in text
     assert "4 windows" in text
     for query, count in (("q=nvd", 2), ("provider=okx", 1), ("state=empty", 1), ("timeframe=1h", 0), ("state=x", 4)):
