@@ -342,6 +342,16 @@ def test_a_person_s_release_holds_for_good(acme):
     assert held().state == "released"
 
 
+def test_whatever_comes_beside_it(acme):
+    rows = market(60)
+    rows[30] = times(rows[30], 3)
+    put(acme, rows[:32])
+    quarantine.release(held(), "stella")
+    result = put(acme, rows[29:])
+    assert (result.inserted, result.unchanged, result.withdrawn) == (28, 3, 0)
+    assert closes(acme)[day(30)] == Decimal(rows[30]["close"])
+
+
 def test_so_does_a_rejection(acme):
     rows = market(40)
     rows = rows[:30] + [times(one, 2.2) for one in rows[30:]]
