@@ -235,6 +235,18 @@ def test_a_database_restored_from_yesterday_is_not_mistaken():
     assert closes(acme) == [11] * 5 + [10.5] * 2
 
 
+def test_a_restored_database_whose_newest_candle_is_the_same_again_is_not_mistaken():
+    acme = keep(count=3)
+    candles, series = list(Candle.objects.all()), Series.objects.get()
+    ingest(acme, "1d", table([row(day(3)), row(day(4))]), source="test")
+    assert len(closes(acme)) == 5
+    Candle.objects.all().delete()
+    Candle.objects.bulk_create(candles)
+    series.save()
+    ingest(acme, "1d", table([row(day(3), close="10.5"), row(day(4)), row(day(5))]), source="test")
+    assert closes(acme) == [11, 11, 11, 10.5, 11, 11]
+
+
 def test_a_restored_past_that_changed_otherwise_is_not_mistaken():
     acme = keep(count=5)
     series = Series.objects.get()
@@ -255,6 +267,15 @@ def test_a_series_that_tells_more_than_it_has_is_answered_and_logged(caplog):
         assert closes(acme) == [11] * 4
     assert "tells 5 candles and has 4" in caplog.text
     assert not path_of(acme).exists()
+
+
+def test_a_series_that_has_not_all_that_was_appended_is_answered_and_logged(caplog):
+    acme = keep()
+    closes(acme)
+    ingest(acme, "1d", table([row(day(5)), row(day(6))]), source="test")
+    Candle.objects.filter(open_time=day(5)).delete()
+    assert closes(acme) == [11] * 6
+    assert "tells 7 candles and has 6" in caplog.text
 
 
 def test_an_asset_that_was_deleted_and_came_again_begins_anew():
