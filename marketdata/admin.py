@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from chronos.core import figures
 from chronos.core.admin import ReadOnly, TakesAlong
 from marketdata import quarantine
+from marketdata.calendars import check_code
 from marketdata.jobs import refresh_asset
 from marketdata.models import (
     Asset,
@@ -52,6 +53,13 @@ class AssetAdmin(TakesAlong):
         ("About it", {"fields": ("sector", "industry", "market_cap", "price_earnings", "dividend_yield", "metadata")}),
         ("State", {"fields": ("validated_at", "facts_at", "is_sample", "created_at")}),
     )
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        """A calendar that does not exist is refused while it is written."""
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if db_field.name == "calendar" and field is not None:
+            field.validators.append(check_code)
+        return field
 
     def get_deleted_objects(
         self, objs: Iterable[Asset], request: HttpRequest

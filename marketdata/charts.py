@@ -8,14 +8,17 @@ import base64
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import log10
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.db import connection
 
 from chronos.core import figures
 from marketdata.models import Asset, Series, Timeframe
+
+if TYPE_CHECKING:
+    from marketdata.multipliers import Adjust
 
 PIXELS_A_BAR = 2.5  # less than this and a candle is a smear
 NARROWEST, WIDEST, USUAL = 200, 4000, 1100  # pixels
@@ -56,18 +59,19 @@ _LADDER: tuple[tuple[timedelta, str, str], ...] = (
 )
 
 _CANDLES = """
-SELECT open_time, open::float8, high::float8, low::float8, close::float8, volume::float8, 1
+SELECT open_time, open::float8{price}, high::float8{price}, low::float8{price}, close::float8{price},
+    volume::float8{volume}, 1
 FROM marketdata_candle
 WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s AND open_time >= %(since)s AND open_time <= %(until)s
 ORDER BY open_time
 """
 # The first open and the last close come from two look-ups a bar; sorting every candle into its bar would cost more.
 _JOINED = """
-SELECT bar.first, opening.open::float8, bar.high::float8, bar.low::float8, closing.close::float8,
+SELECT bar.first, opening.open::float8{opening}, bar.high::float8, bar.low::float8, closing.close::float8{closing},
     bar.volume::float8, bar.candles
 FROM (
-    SELECT min(open_time) AS first, max(open_time) AS last, max(high) AS high, min(low) AS low,
-        sum(volume) AS volume, count(*) AS candles
+    SELECT min(open_time) AS first, max(open_time) AS last, max(high{price}) AS high, min(low{price}) AS low,
+        sum(volume{volume}) AS volume, count(*) AS candles
     FROM marketdata_candle
     WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s AND open_time >= %(since)s AND open_time <= %(until)s
     GROUP BY {bin}
@@ -78,6 +82,22 @@ JOIN marketdata_candle AS closing
     ON closing.asset_id = %(asset)s AND closing.timeframe = %(timeframe)s AND closing.open_time = bar.last
 ORDER BY bar.first
 """
+# What a price or a volume is multiplied by: the factor of the step that its time lies in.
+_TIMES = "::float8 * (%({factors})s::float8[])[width_bucket({time}, %(steps)s::timestamptz[])]"
+_UNCHANGED = dict.fromkeys(("price", "volume", "opening", "closing"), "")
+_MULTIPLIED = {
+    "price": _TIMES.format(factors="prices", time="open_time"),
+    "volume": _TIMES.format(factors="volumes", time="open_time"),
+    "opening": _TIMES.format(factors="prices", time="bar.first"),
+    "closing": _TIMES.format(factors="prices", time="bar.last"),
+}
+
+# How prices may be shown, whatever they are stored as: label, and what it says under the chart.
+ADJUSTMENTS: dict[str, tuple[str, str]] = {
+    "raw": ("Raw", "Prices as they were traded."),
+    "split": ("Split", "Prices divided by every later split."),
+    "total": ("Total", "Prices with splits and dividends taken out, backwards from the newest candle."),
+}
 
 
 @dataclass(frozen=True)
@@ -143,22 +163,47 @@ def limits(series: Series, chosen: str) -> tuple[datetime, datetime]:
     return since, series.last_open
 
 
-def span(asset: Asset, series: Series, chosen: str, width: int = USUAL) -> Span:
-    """The bars of a range (a name of `ranges`) for a drawing `width` pixels wide; one query."""
+def span(asset: Asset, series: Series, chosen: str, width: int = USUAL, adjust: str = "") -> Span:
+    """The bars of a range (a name of `ranges`) for a drawing `width` pixels wide; one query.
+
+    `adjust` is a name of `ADJUSTMENTS`; without it, or if prices are stored so, they are shown as they are stored.
+    """
     timeframe = Timeframe(series.timeframe)
     since, until = limits(series, chosen)
     room = int(min(max(width, NARROWEST), WIDEST) / PIXELS_A_BAR)
     step = _step(series, since, until, room)
-    values: dict[str, int | str | datetime] = {
+    values: dict[str, Any] = {
         "asset": asset.pk,
         "timeframe": timeframe.value,
         "since": since,
         "until": until,
     }
+    factors = _factors(asset, series, adjust)
+    how = _MULTIPLIED if factors else _UNCHANGED
     with connection.cursor() as cursor:
-        cursor.execute(_JOINED.format(bin=step[1]) if step else _CANDLES, values)
+        cursor.execute((_JOINED if step else _CANDLES).format(bin=step[1] if step else "", **how), values | factors)
         bars = [Bar(*found) for found in cursor.fetchall()]
     return Span(asset, timeframe, bars, step[2] if step else timeframe.label, step is not None)
+
+
+def _factors(asset: Asset, series: Series, adjust: str) -> dict[str, list[Any]]:
+    """The factors of `marketdata.frames` as steps: from when on, and by what prices and volumes are multiplied.
+
+    Empty if by nothing but 1.
+    """
+    if adjust not in ADJUSTMENTS or adjust == series.basis:
+        return {}
+    import numpy as np
+
+    from marketdata import frames
+
+    found = frames.factors(asset, series.timeframe, cast("Adjust", adjust))
+    if found is None or not found.times.size:
+        return {}
+    changed = (found.price[1:] != found.price[:-1]) | (found.volume[1:] != found.volume[:-1])
+    at = np.concatenate([[0], np.flatnonzero(changed) + 1])
+    steps = [opened.replace(tzinfo=UTC) for opened in found.times[at].view("datetime64[us]").tolist()]
+    return {"steps": steps, "prices": found.price[at].tolist(), "volumes": found.volume[at].tolist()}
 
 
 def _step(series: Series, since: datetime, until: datetime, room: int) -> tuple[timedelta, str, str] | None:

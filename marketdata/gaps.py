@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from django.db import connection
+from django.db.models import F, Q
 from django.utils import timezone
 
 from marketdata import calendars, providers
@@ -23,6 +24,7 @@ from marketdata.models import Asset, FetchWindow, QuarantinedCandle, Series, Tim
 
 if TYPE_CHECKING:
     import numpy as np
+    from django.db.models import QuerySet
     from numpy.typing import NDArray
 
 HAVE, MISSING, UNTRADED, HELD = range(4)
@@ -146,6 +148,12 @@ def audit(series: Series) -> Coverage | None:
         setattr(series, name, value)
     Series.objects.filter(pk=series.pk).update(**counts)
     return found
+
+
+def unaudited(now: datetime) -> "QuerySet[Series]":
+    """The series whose candles have changed since they were counted, but for those that are being changed just now."""
+    changed = Q(audited_at=None) | Q(audited_at__lt=F("changed_at"))
+    return Series.objects.filter(changed, changed_at__lt=now - timedelta(minutes=5)).exclude(last_open=None)
 
 
 # --- The range ---------------------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def ingest(
     Raises `ValueError` if the table is not of that schema.
     """
     timeframe = Timeframe(timeframe)
-    candles = _checked(candles)
+    candles = checked(candles)
     guarded = _Guard(on=guard)
     if guard and candles.num_rows > BATCH:
         guarded = _Guard(on=False, verdict=_sampled(asset, timeframe, candles))
@@ -164,7 +164,8 @@ def _faults(asset: Asset, timeframe: Timeframe, candles: "pa.Table", final: bool
     return found
 
 
-def _checked(candles: "pa.Table") -> "pa.Table":
+def checked(candles: "pa.Table") -> "pa.Table":
+    """The columns that count, in their order. Raises `ValueError` if the table is not of `schema()`."""
     for wanted in schema():
         if wanted.name not in candles.column_names or candles.schema.field(wanted.name).type != wanted.type:
             raise ValueError(f"candles need a column {wanted.name} of type {wanted.type}")

@@ -1,21 +1,26 @@
 """The long work of this floor: an asset brought up to date, its history, its gaps; the facts of all."""
 
+import logging
 from datetime import datetime
 from typing import Any, Literal
 
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
 from pydantic import AwareDatetime, BaseModel
 
 from chronos.core import jobs
-from chronos.core.figures import moment
+from chronos.core.figures import counted, moment
 from chronos.core.jobs import Outcome, Run, job
 from chronos.core.models import Job, JobLine, User
-from marketdata import fundamentals
+from marketdata import fundamentals, gaps
 from marketdata.backfill import backfill
 from marketdata.backfill import fill_gaps as fill
 from marketdata.calendars import UnknownCalendar
 from marketdata.fetching import Refreshed, refresh
-from marketdata.models import Asset, Timeframe
+from marketdata.models import Asset, Series, Timeframe
 from marketdata.reporting import Row, iso
+
+log = logging.getLogger(__name__)
 
 GAPS_KEPT = 100  # of one series in a job's result
 
@@ -104,6 +109,34 @@ def fill_gaps(asset: Asset, user: User, timeframe: Timeframe = Timeframe.D1) -> 
         subject_url=asset.get_absolute_url(),
         key=f"asset:{asset.pk}:{Timeframe(timeframe)}",
     )
+
+
+class Audit(BaseModel):
+    """Without parameters: every series that has changed since it was counted."""
+
+
+@job("audit", Audit)
+def run_audit(params: Audit, run: Run) -> Outcome:
+    """The house's own: count what is missing of series that came another way than by a refresh, such as from a file."""
+    waiting = list(gaps.unaudited(timezone.now()).select_related("asset"))
+    missing_of: list[str] = []
+    for number, series in enumerate(waiting):
+        run.step(number, len(waiting), f"{number + 1} of {len(waiting)} · {series}")
+        try:
+            found = gaps.audit(series)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            log.exception("the audit of a series failed", extra={"series": str(series)})
+            run.say(f"{series}: could not be counted; the worker's log has the details.", JobLine.Level.ERROR)
+            Series.objects.filter(pk=series.pk).update(audited_at=timezone.now())  # else it would come up every minute
+            continue
+        if found and series.missing_count:
+            missing_of.append(str(series))
+    run.step(len(waiting), len(waiting), f"{len(waiting)} of {len(waiting)}")
+    lacking = f"; candles are missing of {', '.join(missing_of[:5])}" if missing_of else ""
+    more = f" and {len(missing_of) - 5} more" if len(missing_of) > 5 else ""
+    return Outcome(f"{counted(len(waiting), 'series', 'series')} counted{lacking}{more}.")
 
 
 # --- What assets are worth ---------------------------------------------------------------------------------------

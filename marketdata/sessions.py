@@ -10,6 +10,7 @@ on Sunday evening and ends on Friday evening, an hour earlier in UTC in summer; 
 Sessions are read once in a process and kept until another load.
 """
 
+import logging
 from array import array
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -23,6 +24,8 @@ from django.utils import timezone
 
 from marketdata.markets import FX, ROUND_THE_CLOCK, RULES, UnknownCalendar, canonical_code, codes, unknown
 from marketdata.models import TradingCalendar, TradingSession
+
+log = logging.getLogger(__name__)
 
 PACKAGE = "exchange-calendars"
 FROM = date(1970, 1, 1)  # sessions before are loaded only for a series that is older
@@ -160,7 +163,14 @@ def load(code: str, since: date | None = None) -> None:
     wanted = min(since or FROM, FROM)
     if _is_current(code, wanted):
         return
-    made, rows = _from_package(code, wanted)
+    try:
+        made, rows = _from_package(code, wanted)
+    except Exception as error:  # the package's own faults, which differ by the pandas that is installed
+        log.exception("exchange_calendars failed", extra={"calendar": code})
+        raise UnknownCalendar(
+            f"exchange_calendars {version(PACKAGE)} can't make the calendar {code} here ({type(error).__name__});"
+            " the log has the details. Without it nothing is claimed about this market's candles."
+        ) from error
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"marketdata.calendars {code}"])
         if _is_current(code, wanted):

@@ -197,6 +197,104 @@ def copy(cursor: Any, candles: "pa.Table") -> None:
         stream.write(memoryview(text.getvalue()))
 
 
+def lock_many(cursor: Any, asset_ids: list[int], timeframe: str) -> datetime:
+    """`lock` for the series of many assets, in one order for all who do so; held until the transaction ends."""
+    cursor.execute(_LOCK_MANY, {"assets": asset_ids, "name": "marketdata.ingestion ", "timeframe": f" {timeframe}"})
+    cursor.execute("SELECT clock_timestamp()")
+    return cursor.fetchone()[0]  # type: ignore[no-any-return]
+
+
+_LOCK_MANY = """
+SELECT count(pg_advisory_xact_lock(key)) FROM (
+    SELECT hashtextextended(%(name)s || id || %(timeframe)s, 0) AS key FROM unnest(%(assets)s::bigint[]) AS id
+    ORDER BY key OFFSET 0
+) AS keys
+"""
+
+
+def copy_many(cursor: Any, candles: "pa.Table") -> None:
+    """Stage rows of many series: columns `asset_id`, `open_time` (whole minutes, UTC) and the numbers as text."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    candles = candles.set_column(1, "open_time", candles["open_time"].cast(pa.timestamp("s", "UTC")))
+    text = pa.BufferOutputStream()
+    csv.write_csv(candles, text, csv.WriteOptions(include_header=False, quoting_style="none"))
+    cursor.execute(_STAGE_MANY)
+    with cursor.copy("COPY many_stage FROM STDIN (FORMAT csv)") as stream:
+        stream.write(memoryview(text.getvalue()))
+    cursor.execute("ANALYZE many_stage")
+
+
+_STAGE_MANY = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS many_stage ON COMMIT DELETE ROWS AS
+SELECT asset_id, open_time, {_COLUMNS} FROM marketdata_candle WITH NO DATA
+"""  # noqa: S608
+
+# What is stored exactly so already; all of each series of which anything is not a plain next candle; and the rest.
+_SAME_MANY = f"""
+DELETE FROM many_stage s USING marketdata_candle c
+WHERE c.asset_id = s.asset_id AND c.timeframe = %(timeframe)s AND c.open_time = s.open_time AND NOT {_DIFFERS}
+"""  # noqa: S608
+
+_NOT_PLAIN = f"""
+WITH known AS (
+    SELECT x.asset_id, x.last_open, near.close, near.high > near.low * exp(%(floor)s::float8) AS moves
+    FROM marketdata_series x CROSS JOIN LATERAL (
+        SELECT (array_agg(close::float8 ORDER BY open_time DESC))[1] AS close,
+               max(high)::float8 AS high, min(low)::float8 AS low
+        FROM (
+            SELECT open_time, close, high, low FROM marketdata_candle
+            WHERE asset_id = x.asset_id AND timeframe = %(timeframe)s AND open_time <= x.last_open
+            ORDER BY open_time DESC LIMIT %(next)s
+        ) AS stored
+    ) AS near
+    WHERE x.asset_id = ANY(%(assets)s) AND x.timeframe = %(timeframe)s AND near.low > 0 AND NOT EXISTS (
+        SELECT FROM marketdata_quarantinedcandle q
+        WHERE q.asset_id = x.asset_id AND q.timeframe = x.timeframe AND (q.state = 'held' OR q.open_time > x.last_open)
+    )
+), seen AS (
+    SELECT s.*, k.last_open, k.moves, coalesce(lag(s.close::float8) OVER series, k.close) AS before,
+           s.open_time = lag(s.open_time) OVER series AS twin
+    FROM many_stage s LEFT JOIN known k USING (asset_id)
+    WINDOW series AS (PARTITION BY asset_id ORDER BY open_time)
+), odd AS (
+    SELECT DISTINCT asset_id FROM seen
+    WHERE last_open IS NULL OR open_time <= last_open OR moves OR twin OR NOT ({_POSSIBLE}) OR low = 0 OR before = 0
+       OR (volume = 0 AND high = low) OR extract(epoch FROM open_time - last_open)::bigint %% %(step)s <> 0
+       OR high::float8 > least(close::float8, before) * exp(%(floor)s::float8)
+       OR low::float8 * exp(%(floor)s::float8) < greatest(close::float8, before)
+)
+DELETE FROM many_stage s USING odd WHERE s.asset_id = odd.asset_id RETURNING s.asset_id
+"""  # noqa: S608
+
+_INSERT_MANY = f"""
+INSERT INTO marketdata_candle (asset_id, timeframe, open_time, {_COLUMNS}, source, known_at)
+SELECT asset_id, %(timeframe)s, open_time, {_COLUMNS}, %(source)s, %(now)s FROM many_stage ORDER BY asset_id, open_time
+"""  # noqa: S608
+
+_SERIES_MANY = """
+UPDATE marketdata_series x SET
+    candle_count = x.candle_count + s.count, last_open = s.last, source = %(source)s, changed_at = %(now)s
+FROM (SELECT asset_id, count(*) AS count, max(open_time) AS last FROM many_stage GROUP BY asset_id) AS s
+WHERE x.asset_id = s.asset_id AND x.timeframe = %(timeframe)s
+RETURNING x.asset_id, s.count
+"""
+
+
+def append_many(cursor: Any, scope: dict[str, Any]) -> tuple[set[int], dict[int, int]]:
+    """Store what is staged of those series to which it only appends plain candles: (the other series, new candles by
+    asset). `scope`: assets, timeframe, source, now; floor, the logarithm of what is conspicuous; next, how many stored
+    candles are looked at; step, the seconds of the grid.
+    """
+    cursor.execute(_SAME_MANY, scope)
+    cursor.execute(_NOT_PLAIN, scope)
+    others = {asset for (asset,) in cursor.fetchall()}
+    cursor.execute(_INSERT_MANY, scope)
+    cursor.execute(_SERIES_MANY, scope)
+    return others, dict(cursor.fetchall())
+
+
 def impossible(cursor: Any) -> dict[int, Fault]:
     """The places of rows whose numbers contradict each other, with the reason."""
     cursor.execute(_IMPOSSIBLE)

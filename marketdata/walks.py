@@ -21,7 +21,7 @@ from marketdata.models import Asset, FetchWindow, Series, Timeframe
 from marketdata.providers.base import NoData, Provider, ProviderError, Unavailable
 from marketdata.windows import Kept, PastChanged, Questions, both
 
-UNANSWERED = 2  # windows in a row without an answer, after which a provider is not asked for the rest
+UNANSWERED = 3  # windows in a row without an answer, after which a provider is not asked for the rest
 SURELY_NOTHING = timedelta(days=7)  # that, and two windows, without a candle: there is nothing older
 
 
@@ -230,10 +230,8 @@ class Walk:
             return [lack.left(lack.since, lack.until, nothing, asked.source)]
         return []
 
-    def _ask_each(
-        self, asked: Questions, plan: "_Plan", windows: list[Range]
-    ) -> list[tuple[Range, ProviderError]]:  # fmt: skip
-        """The windows that were not answered. A provider that says no, or nothing twice in a row, is left alone."""
+    def _ask_each(self, asked: Questions, plan: "_Plan", windows: list[Range]) -> list[tuple[Range, ProviderError]]:
+        """The windows that were not answered. Who says no, or nothing three times in a row, is left alone."""
         failed: list[tuple[Range, ProviderError]] = []
         silent = 0
         self.progress.planned(len(windows))
@@ -282,6 +280,15 @@ def nothing_there(asset: Asset, timeframe: Timeframe, source: Provider) -> str:
 
 # --- Which windows are asked for ---------------------------------------------------------------------------------
 
+# In one statement, because another worker may be between two windows.
+_NEWEST_LINE = """
+SELECT coalesce(
+    (SELECT min(id) - 1 FROM marketdata_fetchwindow
+     WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s AND state = 'asking'),
+    (SELECT max(id) FROM marketdata_fetchwindow),
+    0)
+"""
+
 
 @dataclass
 class _Plan:
@@ -315,12 +322,9 @@ class _Plan:
     @staticmethod
     def _newest_line(walk: Walk) -> int:
         """The last line of the ledger that the plan knows the end of: what others are asking now is still to come."""
-        open_lines = FetchWindow.objects.filter(
-            asset_id=walk.asset.pk, timeframe=walk.timeframe, state=FetchWindow.State.ASKING
-        )
-        oldest = open_lines.order_by("pk").values_list("pk", flat=True).first()
-        newest = FetchWindow.objects.order_by("-pk").values_list("pk", flat=True).first()
-        return oldest - 1 if oldest else newest or 0
+        with connection.cursor() as cursor:
+            cursor.execute(_NEWEST_LINE, {"asset": walk.asset.pk, "timeframe": walk.timeframe.value})
+            return int(cursor.fetchone()[0])
 
     @staticmethod
     def _wanted(walk: Walk, source: Provider, lack: Lack) -> list[Range]:
@@ -338,17 +342,16 @@ class _Plan:
         return bool(self.windows) and not self._came and not self.saved
 
     def was_asked_meanwhile(self, window: Range) -> bool:
-        """By another worker on the same series: it cuts the same windows."""
-        if not self.walk.backwards or self.walk.asset._state.adding:
+        """By another worker on the same series: it cuts the same windows.
+
+        Answered since the plan was made, or vouched for; the end of the newest window is never vouched for.
+        """
+        walk = self.walk
+        if not walk.backwards or walk.asset._state.adding:
             return False
-        return FetchWindow.objects.filter(
-            asset=self.walk.asset,
-            timeframe=self.walk.timeframe,
-            provider=self.source.name,
-            since=window[0],
-            state__in=coverage.VOUCHING,
-            pk__gt=self.newest_line,
-        ).exists()
+        lines = FetchWindow.objects.filter(asset=walk.asset, timeframe=walk.timeframe, provider=self.source.name)
+        since_then = lines.filter(since=window[0], state__in=coverage.VOUCHING, pk__gt=self.newest_line)
+        return since_then.exists() or not coverage.needed(walk.asset, walk.timeframe, *window, self.source.name)
 
     def note(self, window: Range, kept: Kept) -> None:
         """Learn whether the provider has anything older: it says so, or gives nothing for long enough."""

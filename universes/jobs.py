@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel
 from chronos.core import jobs, tenancy
 from chronos.core.jobs import Outcome, Run, job
 from chronos.core.models import Job, JobLine, User
-from marketdata import calendars
+from marketdata import calendars, gaps
 from marketdata.backfill import backfill as backfill_series
 from marketdata.fetching import Refreshed
 from marketdata.fetching import refresh as refresh_series
@@ -84,15 +84,20 @@ def run_refresh_all(params: RefreshAll, run: Run) -> Outcome:
 
 @shared_task(name=scheduling.LOOK, ignore_result=True)
 def refresh_due() -> bool:
-    """What the schedule calls every minute: start the house's refresh if anything is due; True if so.
+    """What the schedule calls every minute: start the house's refresh if anything is due, and the count of what is
+    missing if a file or a decision has changed a series; True if it started or found any.
 
-    Two looks at once start one job, and while it runs no other is started.
+    Two looks at once start one job of each, and while it runs no other is started.
     """
+    now = timezone.now()
     with tenancy.as_system("look which series are due"):
-        if not scheduling.due_series(timezone.now()):
-            return False
-        jobs.start(scheduling.KIND, {}, owner=None, subject=scheduling.SUBJECT, key="schedule")
-    return True
+        due = bool(scheduling.due_series(now))
+        if due:
+            jobs.start(scheduling.KIND, {}, owner=None, subject=scheduling.SUBJECT, key="schedule")
+        changed = gaps.unaudited(now).exists()
+        if changed:
+            jobs.start("audit", {}, owner=None, subject="What is missing", key="schedule")
+    return due or changed
 
 
 def refresh(universe: Universe, user: User, timeframe: Timeframe = Timeframe.D1) -> Job:

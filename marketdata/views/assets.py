@@ -19,7 +19,7 @@ from chronos.core.streams import streamed
 from marketdata import charts, sources
 from marketdata.forms import BackfillForm
 from marketdata.jobs import refresh_asset
-from marketdata.models import Asset, AssetClass, Candle, Series, Timeframe, canonical
+from marketdata.models import Asset, AssetClass, Candle, CorporateAction, Series, Timeframe, canonical
 from marketdata.quotes import quotes
 from marketdata.views import asset_called, paged, searched, upkeep
 
@@ -80,7 +80,7 @@ def asset(request: Signed, symbol: str) -> HttpResponse:
         return page(request, "marketdata/asset.html", kept, part="stored")
     context: dict[str, Any] = {"asset": found, "quote": quotes([found])[found.pk], **_chosen(request, stored)}
     if context["series"]:
-        context |= _chart(request, found, context["series"], context["range"])
+        context |= _chart(request, found, context["series"], context["range"], context["adjust"])
     if not wants_part(request):
         context |= {"facts": _facts(found), "backfill_form": BackfillForm(auto_id="backfill_%s")}
         context |= {"strip": upkeep.under_way(request, found), **upkeep.panel(found, every, timezone.now())}
@@ -94,8 +94,8 @@ def _chosen(request: HttpRequest, stored: list[Series]) -> dict[str, Any]:
     series = by_name.get(request.GET.get("timeframe", ""), usual)
     scale = "log" if request.GET.get("scale") == "log" else "linear"
     if series is None:
-        return {"series": None, "timeframes": [], "range": "", "ranges": [], "scale": scale}
-    timeframe = Timeframe(series.timeframe)
+        return {"series": None, "timeframes": [], "range": "", "ranges": [], "scale": scale, "adjust": ""}
+    timeframe, adjust = Timeframe(series.timeframe), request.GET.get("adjust", "")
     ranges = charts.ranges(timeframe)
     wanted = request.GET.get("range", "")
     return {
@@ -105,13 +105,15 @@ def _chosen(request: HttpRequest, stored: list[Series]) -> dict[str, Any]:
         "range": wanted if wanted in {name for name, _, _ in ranges} else charts.usual_range(timeframe),
         "ranges": [(name, label) for name, label, _ in ranges],
         "scale": scale,
+        "adjust": adjust if adjust in charts.ADJUSTMENTS else series.basis,
+        "adjustments": [(name, *words) for name, words in charts.ADJUSTMENTS.items()],
     }
 
 
-def _chart(request: HttpRequest, found: Asset, series: Series, chosen: str) -> dict[str, Any]:
+def _chart(request: HttpRequest, found: Asset, series: Series, chosen: str, adjust: str) -> dict[str, Any]:
     """The sentence about the chart, and a page of the candles behind it, newest first."""
     since, until = charts.limits(series, chosen)
-    shown = charts.span(found, series, chosen)
+    shown = charts.span(found, series, chosen, adjust=adjust)
     candles = Candle.objects.filter(asset=found, timeframe=series.timeframe, open_time__range=(since, until))
     total = candles.count()
     pager, window = paged(request, total, ROWS)
@@ -119,6 +121,8 @@ def _chart(request: HttpRequest, found: Asset, series: Series, chosen: str) -> d
     daily = Timeframe(series.timeframe).is_daily
     return {
         "says": charts.summary(shown),
+        "adjusts": charts.ADJUSTMENTS[adjust][1] if adjust != series.basis else "",
+        "adjustable": CorporateAction.objects.filter(asset=found, superseded_at=None).exists(),
         "rows": [_candle_row(candle, daily) for candle in rows],
         "candles": figures.counted(total, "candle"),
         **pager,
@@ -172,7 +176,7 @@ def figure(request: Asked, symbol: str) -> HttpResponse:
         raise Http404(f"{found.symbol} has no candles yet.")
     text = request.GET.get("width", "")
     width = int(text) if text.isdecimal() and len(text) < 6 else charts.USUAL
-    shown = charts.span(found, chosen["series"], chosen["range"], width)
+    shown = charts.span(found, chosen["series"], chosen["range"], width, chosen["adjust"])
     body = orjson.dumps(charts.figure(shown, logarithmic=chosen["scale"] == "log"))
     return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "private, no-cache"})
 

@@ -12,7 +12,7 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 
 from marketdata import charts
-from marketdata.models import Asset, AssetClass, QuarantinedCandle, Spelling, Timeframe
+from marketdata.models import Asset, AssetClass, CorporateAction, QuarantinedCandle, Spelling, Timeframe
 from tests import cast
 from tests.prices import stored, walk
 
@@ -190,4 +190,32 @@ def test_the_number_of_queries_is_constant(page):
     few = queries()
     stored("NVDA", walk(300), timeframe=Timeframe.H1)
     stored("NVDA", walk(400))
-    assert queries() == few <= 25
+    assert queries() == few <= 26
+
+
+def test_prices_are_shown_raw_split_adjusted_or_total(page):
+    closes = [100.0] * 400
+    asset = stored("NVDA", closes, last=FRIDAY)
+    assert 'aria-label="Prices"' not in page.get("/assets/NVDA/").text, "nothing to choose without splits and dividends"
+    ex = FRIDAY - timedelta(days=10)
+    CorporateAction.objects.create(asset=asset, kind="split", ex_date=ex.date(), value=4, source="yahoo")
+    CorporateAction.objects.create(asset=asset, kind="dividend", ex_date=FRIDAY.date(), value=5, source="yahoo")
+
+    def drawn(query):
+        candles, volume = page.get(f"/assets/NVDA/figure.json?range=all&{query}").json()["data"]
+        return candles["open"], candles["high"], candles["close"], volume["y"]
+
+    for width in (1400, 500):  # candles, and several joined to a bar
+        stored_open, stored_high, stored_close, stored_volume = drawn(f"width={width}")
+        for as_stored in ("split", "nonsense"):
+            assert drawn(f"width={width}&adjust={as_stored}")[2] == stored_close
+        opens, highs, lasts, volumes = drawn(f"width={width}&adjust=raw")
+        assert (opens[0], highs[0], lasts[0]) == (stored_open[0] * 4, stored_high[0] * 4, stored_close[0] * 4)
+        assert volumes[0] == stored_volume[0] / 4
+        assert (opens[-1], lasts[-1], volumes[-1]) == (stored_open[-1], stored_close[-1], stored_volume[-1])
+        opens, _, lasts, volumes = drawn(f"width={width}&adjust=total")
+        assert (opens[0], lasts[0]) == pytest.approx((stored_open[0] * 0.95, stored_close[0] * 0.95))
+        assert (lasts[-1], volumes) == (stored_close[-1], stored_volume)
+    text = page.get("/assets/NVDA/?adjust=raw").text
+    assert "Prices as they were traded." in text
+    assert "adjust=raw" in text.split('data-figure="')[1].split('"')[0]

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("house")
 
 @pytest.fixture(autouse=True)
 def empty_shelf():
+    shutil.rmtree(shelf.root(), ignore_errors=True)  # other tests' assets have had the same keys
     yield
     shutil.rmtree(shelf.root(), ignore_errors=True)
 

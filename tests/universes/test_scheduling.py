@@ -238,6 +238,33 @@ def test_without_a_calendar_the_setting_counts(settings):
     assert calendars.reschedule(odd, Timeframe.D1, now) == now + timedelta(minutes=90)
 
 
+def test_what_came_from_a_file_is_counted_once():
+    asset = stored("BTC-USDT", [1, 2, 3], asset_class="crypto")
+    assert refresh_due() is False  # whoever stores just now may not have finished
+    Series.objects.update(changed_at=timezone.now() - timedelta(minutes=6))
+    assert refresh_due() is True
+    with tenancy.as_system("look at the house's jobs"):
+        job = Job.objects.get(kind="audit")
+    assert finished(job).summary == "1 series counted."
+    series = Series.objects.get(asset=asset)
+    assert (series.expected_count, series.missing_count) == (3, 0)
+    assert refresh_due() is False
+
+
+def test_a_series_that_cannot_be_counted_does_not_come_up_every_minute(monkeypatch: pytest.MonkeyPatch):
+    def broken(*_):
+        raise KeyError("unforeseen")
+
+    stored("BTC-USDT", [1, 2, 3], asset_class="crypto")
+    Series.objects.update(changed_at=timezone.now() - timedelta(minutes=6))
+    monkeypatch.setattr("marketdata.gaps.examine", broken)
+    assert refresh_due() is True
+    with tenancy.as_system("look at the house's jobs"):
+        job = Job.objects.get(kind="audit")
+    assert finished(job).state == "done"
+    assert refresh_due() is False
+
+
 def test_an_earlier_schedule_with_nothing_due_says_so(yahoo: Yahoo):
     jobs.start_scheduled(KIND, SUBJECT)
     done = finished(house_jobs()[0])
