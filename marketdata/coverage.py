@@ -219,6 +219,12 @@ def exhausted_at(asset: Any, timeframe: Timeframe | str, provider: str) -> datet
     return known.order_by("-answered_at").values_list("since", flat=True).first()
 
 
+def gave_any(asset: Any, timeframe: Timeframe | str, provider: str, since: datetime) -> bool:
+    """Whether the provider has ever given candles of this moment or later."""
+    given = FetchWindow.objects.filter(asset=asset, timeframe=timeframe, provider=provider, received__gt=0)
+    return given.filter(until__gt=since).exists()
+
+
 def overlap(one: Range, other: Range) -> Range | None:
     """What both have in common."""
     since, until = max(one[0], other[0]), min(one[1], other[1])

@@ -23,6 +23,7 @@ from marketdata.windows import Kept, PastChanged, Questions, both
 
 UNANSWERED = 3  # windows in a row without an answer, after which a provider is not asked for the rest
 SURELY_NOTHING = timedelta(days=7)  # that, and two windows, without a candle: there is nothing older
+NOTHING_YET = timedelta(days=366)  # the same, of a provider that has given none yet: it may have stopped long ago
 
 
 def depth(timeframe: Timeframe) -> timedelta:
@@ -363,10 +364,18 @@ class _Plan:
         else:
             self._empty_since = self._empty_since or window[1]
             self._empty += 1
-        long_enough = self._empty_since and self._empty_since - window[0] >= SURELY_NOTHING
-        if (kept.begins and window[0] <= kept.begins) or (self._empty >= 2 and long_enough):
+        if (kept.begins and window[0] <= kept.begins) or self._surely_nothing(window):
             self.is_exhausted = True
             coverage.exhaust(self.walk.asset.pk, self.walk.timeframe, self.source.name, window[0])
+
+    def _surely_nothing(self, window: Range) -> bool:
+        """Whether the emptiness down to this window is long enough to mean that there is nothing older."""
+        without = self._empty_since - window[0] if self._empty_since else timedelta()
+        if self._empty < 2 or without < SURELY_NOTHING:
+            return False
+        return without >= NOTHING_YET or coverage.gave_any(
+            self.walk.asset, self.walk.timeframe, self.source.name, window[1]
+        )
 
 
 def _may_hold_candles(walk: Walk, part: Range) -> bool:

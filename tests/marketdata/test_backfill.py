@@ -154,6 +154,14 @@ class TestTheEndOfHistory:
         run(sol, days=700, until=until)
         assert len(okx.candles()) == asked
 
+    def test_a_market_that_stopped_weeks_ago_still_has_its_history(self, okx: Okx) -> None:
+        """Delisted, or halted: the newest windows are empty, and nothing has come yet that they could be older than."""
+        bitcoin, stopped = coin(), NOW.replace(minute=0) - timedelta(days=30)
+        okx.now = lambda: stopped
+        (done,) = run(bitcoin, days=60)
+        assert (done.status, done.error) == ("done", "")
+        assert stored(bitcoin) == truth(okx, "BTC-USDT", NOW - timedelta(days=60), stopped)
+
     def test_a_quiet_hour_or_two_is_not_the_end(self, okx: Okx) -> None:
         """Two empty windows of 100 minutes are an exchange's maintenance."""
         bitcoin, until = coin(), datetime(2026, 10, 1, 12, 0, tzinfo=UTC)
