@@ -146,3 +146,11 @@ def moment(micros: int) -> datetime:
         return EPOCH + timedelta(microseconds=micros)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC) if micros > 0 else datetime.min.replace(tzinfo=UTC)
+
+
+def short(moment: datetime | None) -> str:
+    """A moment in a sentence: a date if that says it all, else minutes too; nothing for None."""
+    if moment is None:
+        return ""
+    at = moment.astimezone(UTC)
+    return f"{at:%Y-%m-%d}" if (at.hour, at.minute, at.second) == (0, 0, 0) else f"{at:%Y-%m-%d %H:%M}Z"

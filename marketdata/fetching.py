@@ -15,6 +15,7 @@ from django.utils import timezone
 from marketdata import calendars, coverage, gaps
 from marketdata.arbitration import arbitrate
 from marketdata.asking import Waits
+from marketdata.checks import short
 from marketdata.coverage import floor
 from marketdata.gaps import Gap
 from marketdata.ingestion import Ingested, ingest
@@ -296,15 +297,11 @@ def _remember_failure(walk: Walk, error: ProviderError) -> None:
     calendars.reschedule(walk.asset, walk.timeframe)
 
 
-def short(at: datetime) -> str:
-    """A candle's name in a sentence: a date if that says it all, else minutes too."""
-    return f"{at:%Y-%m-%d}" if at.time() == at.min.time() else f"{at:%Y-%m-%d %H:%M}Z"
-
-
 def _quarantined(counts: Ingested) -> list[str]:
     if not counts.quarantined:
         return []
-    return [f"{counts.quarantined} of {counts.received} candles were quarantined: {'; '.join(counts.problems)}."]
+    why = "; ".join(counts.problems)
+    return [f"{counts.quarantined:,} of {counts.received:,} candles were quarantined: {why.removesuffix('?')}."]
 
 
 # --- From where, and whether at all ------------------------------------------------------------------------------

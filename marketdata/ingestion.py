@@ -464,7 +464,7 @@ def _where(batch: _Batch, place: int) -> str:
     at = batch.candles["open_time"][place].value
     if at is None or "row" in batch.candles.column_names:
         return _row(batch, place)
-    return f"{checks.moment(at):%Y-%m-%d %H:%M}Z"
+    return checks.short(checks.moment(at))
 
 
 # --- Is it the same series at all? -------------------------------------------------------------------------------

@@ -40,10 +40,10 @@ SORTS = {
 
 
 def in_state(state: str, now: datetime) -> Q:
-    """Behind: the market has produced a candle that is not stored. A sample never is."""
+    """Behind: the market has produced a candle that is not stored, or nobody gives it. A sample never is."""
     return {
         "gaps": Q(missing_count__gt=0),
-        "behind": Q(due_at__lte=now, asset__is_sample=False),
+        "behind": (Q(due_at__lte=now) | Q(failed_at__isnull=False)) & Q(asset__is_sample=False),
         "failing": Q(failed_at__isnull=False),
         "unaudited": Q(audited_at=None),
     }.get(state, Q())

@@ -13,6 +13,7 @@ from marketdata.ingestion import Ingested, ingest, schema
 from marketdata.models import QuarantinedCandle
 
 State = QuarantinedCandle.State
+SINGLY = 100  # so many are released one by one if they can't be together
 
 
 class CannotDecide(Exception):
@@ -91,7 +92,10 @@ def _release_group(rows: list[QuarantinedCandle], by: str) -> Decided:
                 raise CannotDecide
             _stored(candles)
             _decide(candles, State.RELEASED, by)
-    except CannotDecide:
+    except CannotDecide as error:
+        if len(rows) > SINGLY:
+            many = f"Nothing of these {len(rows):,} was released; choose fewer of them."
+            return Decided(problems=(f"{error} {many}".strip(),))
         return sum((_release_one(row, by) for row in rows), Decided())
     return Decided(len(rows))
 

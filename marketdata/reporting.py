@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, Literal, Protocol
 
+from marketdata.checks import short
 from marketdata.ingestion import Ingested
 
 Status = Literal["done", "partial", "failed"]
@@ -86,14 +87,6 @@ class Row:
 def iso(moment: datetime | None) -> str | None:
     """`2024-03-08T00:00:00Z`; None stays None."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
-
-
-def short(moment: datetime | None) -> str:
-    """A date if that says it all, else minutes too."""
-    if moment is None:
-        return ""
-    at = moment.astimezone(UTC)
-    return f"{at:%Y-%m-%d}" if (at.hour, at.minute, at.second) == (0, 0, 0) else f"{at:%Y-%m-%d %H:%M}Z"
 
 
 def exit_code(rows: list[Row], *, troubled: bool = False) -> int:

@@ -85,7 +85,8 @@ def named(
             )
         case ccxt.NetworkError():
             return Unavailable(
-                f"{label} can't be reached for {spelling} ({said}). Check the network, or the proxy in HTTPS_PROXY."
+                f"{label} can't be reached for {spelling} ({_cause(error) or said})."
+                " Check the network, or the proxy in HTTPS_PROXY."
             )
         case ccxt.BaseError():
             return Unavailable(f"{label} did not answer for {spelling} ({said}). It is asked again later.")
@@ -136,6 +137,16 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 def _is_about_certificates(error: BaseException) -> bool:
     return "SSL" in f"{type(error.__cause__).__name__}{error.__cause__}"
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said of the connection, which ccxt, requests and urllib3 wrap in words of their own."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if type(inner).__module__ in ("builtins", "socket") and isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror.lower()
+        inner = inner.__cause__ or inner.__context__
+    return ""
 
 
 def _said(error: BaseException) -> str:

@@ -15,6 +15,7 @@ day and yfinance drops what begins at an end.
 import json
 import logging
 import os
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -471,4 +472,5 @@ def _unreachable(symbol: str, error: Exception) -> Unavailable:
     if isinstance(error, curl_faults.SSLError):
         remedy = "If a proxy of yours opens TLS, name its certificate authority in SSL_CERT_FILE."
     what = str(error).split(". See https://")[0].removeprefix("Failed to perform, ")
+    what = re.sub(r"^curl: \(\d+\) ", "", what)
     return Unavailable(f"Yahoo Finance can't be reached for {symbol} ({what}). {remedy}")

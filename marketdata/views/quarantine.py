@@ -1,13 +1,15 @@
 """Candles that failed a check, beside their stored neighbours, and what staff decide about them."""
 
 import re
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.db import connection
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, Max, Min, OuterRef, QuerySet, Window
+from django.db.models.functions import RowNumber
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -16,11 +18,15 @@ from django.views.decorators.http import require_http_methods, require_safe
 from chronos.core import figures
 from chronos.core.hypermedia import Signed, page
 from marketdata import overview, quarantine, sources
-from marketdata.models import QuarantinedCandle, Timeframe
+from marketdata.models import Candle, QuarantinedCandle, Timeframe, canonical
 from marketdata.views import may_change, only_those_who_may, paged, searched
 
 A_PAGE = 40
-AT_ONCE = 100  # candles decided about in one go
+GROUPS_A_PAGE = 20
+EXAMPLES = 2  # of each group, where there are several
+AT_ONCE = 100  # chosen candles decided about in one go
+GROUP_AT_ONCE = 20_000  # candles of a whole group
+PROBLEMS_TOLD = 3
 STATES = {"held": "Held", "released": "Released", "rejected": "Rejected", "all": "All"}
 NUMBERS = ("open", "high", "low", "close", "volume")
 DECISIONS = {
@@ -51,24 +57,31 @@ PLACES = {"before": "Before", "stored": "Stored for it", "after": "After"}
 
 @require_safe
 def held(request: Signed) -> HttpResponse:
-    """Held candles (or those decided about), grouped by series and reason. The filters are in the address."""
+    """Held candles (or those decided about) by series and reason: examples of each group, or all of the only one.
+
+    The filters are in the address.
+    """
     chosen = _filters(request)
     found = _found(chosen)
-    total = found.count()
-    pager, window = paged(request, total, A_PAGE)
-    rows = list(found.select_related("asset").order_by("asset__symbol", "timeframe", "kind", "open_time", "pk")[window])
+    groups = _groups(found)
+    alone = len(groups) == 1
+    total = sum(group["count"] for group in groups)
+    pager, window = paged(request, total if alone else len(groups), A_PAGE if alone else GROUPS_A_PAGE)
+    shown = groups if alone else groups[window]
+    rows = list(_in_order(found)[window]) if alone else _examples(found, shown)
     context = {
-        "groups": _grouped(rows, found),
+        "groups": _grouped(rows, shown, chosen),
+        "alone": alone,
         "total": figures.counted(total, "candle"),
         "states": list(STATES.items()),
         "kinds": QuarantinedCandle.Kind.choices,
         "timeframes": Timeframe.choices,
         "sources": [(name, sources.label(name)) for name in _sources()],
-        "filtered": any(chosen[name] for name in ("q", "timeframe", "kind", "source")),
+        "filtered": any(chosen[name] for name in ("q", "symbol", "timeframe", "kind", "source")),
         "may_decide": may_change(request, QuarantinedCandle),
         "back": request.GET.urlencode(),
         **{name: value for name, value in chosen.items() if name != "q"},
-        "search": chosen["q"],
+        "search": chosen["q"] or chosen["symbol"],
         **pager,
     }
     return page(request, "marketdata/quarantine.html", context, part="list")
@@ -83,6 +96,7 @@ def _filters(request: HttpRequest) -> dict[str, str]:
         "kind": kind if kind in QuarantinedCandle.Kind.values else "",
         "timeframe": timeframe if timeframe in Timeframe.values else "",
         "source": given.get("source", "")[:40],
+        "symbol": canonical(given.get("symbol", "")[:40]),
         "q": searched(request),
     }
 
@@ -94,6 +108,8 @@ def _found(chosen: dict[str, str]) -> QuerySet[QuarantinedCandle]:
     for name in ("kind", "timeframe", "source"):
         if chosen[name]:
             found = found.filter(**{name: chosen[name]})
+    if chosen["symbol"]:
+        found = found.filter(asset__symbol=chosen["symbol"])
     return found.filter(asset__in=overview.assets_called(chosen["q"])) if chosen["q"] else found
 
 
@@ -101,22 +117,60 @@ def _sources() -> list[str]:
     return list(QuarantinedCandle.objects.order_by("source").values_list("source", flat=True).distinct())
 
 
-def _grouped(rows: list[QuarantinedCandle], found: QuerySet[QuarantinedCandle]) -> list[dict[str, Any]]:
+def _in_order(found: QuerySet[QuarantinedCandle]) -> QuerySet[QuarantinedCandle]:
+    return found.select_related("asset").order_by("asset__symbol", "timeframe", "kind", "open_time", "pk")
+
+
+def _groups(found: QuerySet[QuarantinedCandle]) -> list[dict[str, Any]]:
+    """Every series and reason, with the number of its candles and their span."""
+    whose = ("asset__symbol", "timeframe", "kind")
+    counted = found.order_by(*whose).values("asset", *whose)
+    return list(counted.annotate(count=Count("pk"), first=Min("open_time"), last=Max("open_time")))
+
+
+def _examples(found: QuerySet[QuarantinedCandle], groups: list[dict[str, Any]]) -> list[QuarantinedCandle]:
+    """The first few candles of each group."""
+    number = Window(RowNumber(), partition_by=["asset", "timeframe", "kind"], order_by=["open_time", "pk"])
+    some = found.filter(asset__in={group["asset"] for group in groups}).annotate(number=number)
+    wanted = {(group["asset"], group["timeframe"], group["kind"]) for group in groups}
+    rows = _in_order(some.filter(number__lte=EXAMPLES))
+    return [row for row in rows if (row.asset_id, row.timeframe, row.kind) in wanted]
+
+
+def _grouped(
+    rows: list[QuarantinedCandle], groups: list[dict[str, Any]], chosen: dict[str, str]
+) -> list[dict[str, Any]]:
     """The rows of one page under headings that say how many there are of the kind in all."""
     near = neighbours(rows)
-    whole = found.filter(asset__in={row.asset_id for row in rows}).order_by().values("asset", "timeframe", "kind")
-    counts = {(g["asset"], g["timeframe"], g["kind"]): g["count"] for g in whole.annotate(count=Count("pk"))}
-    return [
-        {
-            "symbol": asset.symbol,
-            "url": asset.get_absolute_url(),
-            "timeframe": timeframe,
-            "label": overview.kind_label(kind),
-            "count": figures.counted(counts.get((asset.pk, timeframe, kind), 0), "candle"),
-            "rows": [_row(row, near.get(row.pk, {})) for row in group],
-        }
-        for (asset, timeframe, kind), group in groupby(rows, lambda row: (row.asset, row.timeframe, row.kind))
-    ]
+    known = {(group["asset"], group["timeframe"], group["kind"]): group for group in groups}
+    found = []
+    for (asset, timeframe, kind), members in groupby(rows, lambda row: (row.asset, row.timeframe, row.kind)):
+        group = known[asset.pk, timeframe, kind]
+        shown = [_row(row, near.get(row.pk, {})) for row in members]
+        only = {"symbol": asset.symbol, "timeframe": timeframe, "kind": kind}
+        kept = {name: chosen[name] for name in ("state", "source") if chosen[name]}
+        found.append(
+            {
+                "symbol": asset.symbol,
+                "url": asset.get_absolute_url(),
+                "timeframe": timeframe,
+                "label": overview.kind_label(kind),
+                "count": figures.counted(group["count"], "candle"),
+                "span": _span(group, timeframe),
+                "more": figures.integer(group["count"] - len(shown)) if group["count"] > len(shown) else "",
+                "query": urlencode(only | kept),
+                "all": Group(asset.pk, timeframe, kind, chosen["source"]).key if group["count"] > 1 else "",
+                "rows": shown,
+            }
+        )
+    return found
+
+
+def _span(group: dict[str, Any], timeframe: str) -> str:
+    when = figures.day if Timeframe(timeframe).is_daily else figures.moment
+    if group["first"] is None or group["first"] == group["last"]:
+        return ""
+    return f"{when(group['first'])} – {when(group['last'])}"
 
 
 def neighbours(rows: list[QuarantinedCandle]) -> dict[int, dict[str, list[Any]]]:
@@ -183,20 +237,55 @@ def _written(value: Any) -> str:
 # --- Deciding ----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Group:
+    """All held candles of one series and reason; with `source`, only those that came from there."""
+
+    asset: int
+    timeframe: str
+    kind: str
+    source: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.asset}:{self.timeframe}:{self.kind}:{self.source}"
+
+    @classmethod
+    def named(cls, key: str) -> "Group | None":
+        asset, _, rest = key[:100].partition(":")
+        timeframe, _, rest = rest.partition(":")
+        kind, _, source = rest.partition(":")
+        if not (asset.isdecimal() and len(asset) < 19 and timeframe in Timeframe.values):
+            return None
+        return cls(int(asset), timeframe, kind, source)
+
+    def candles(self, last: int | None = None) -> QuerySet[QuarantinedCandle]:
+        """The first of them by time; with `last`, none that came after the candle of that key."""
+        found = QuarantinedCandle.objects.filter(
+            asset=self.asset, timeframe=self.timeframe, kind=self.kind, state=QuarantinedCandle.State.HELD
+        )
+        if self.source:
+            found = found.filter(source=self.source)
+        if last is not None:
+            found = found.filter(pk__lte=last)
+        return found.select_related("asset").order_by("open_time", "pk")[:GROUP_AT_ONCE]
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def decide(request: Signed) -> HttpResponse:
-    """Release or reject the chosen candles: first a page that says what that does to each, then the deed."""
+    """Release or reject the chosen candles or a whole group: first a page that says what that does, then the deed."""
     only_those_who_may(request, QuarantinedCandle, "Staff release and reject candles; everybody may look at them.")
     given = request.POST if request.method == "POST" else request.GET
     word = given.get("decision", "")
     if word not in DECISIONS:
         raise Http404("Say whether to release or to reject, and which candles.")
-    chosen = _chosen(given)
+    group = Group.named(given.get("group", ""))
+    chosen = _of_group(group, given) if group else _chosen(given)
     if not chosen:
         messages.info(request, "No candle was chosen, so nothing was decided.")
         return redirect(_back(given))
     if request.method != "POST":
-        return _decide_page(request, word, chosen, given)
+        return _decide_page(request, word, chosen, given, group)
     _decide(request, word, chosen)
     return redirect(_back(given))
 
@@ -208,6 +297,12 @@ def _chosen(given: QueryDict) -> list[QuarantinedCandle]:
     return list(found.order_by("asset_id", "timeframe", "open_time", "pk"))
 
 
+def _of_group(group: Group, given: QueryDict) -> list[QuarantinedCandle]:
+    """What has come since the page that asked was shown is not decided about."""
+    last = given.get("last", "")
+    return list(group.candles(int(last) if last.isdecimal() and len(last) < 19 else None))
+
+
 def _back(given: QueryDict) -> str:
     """The list as it was filtered: only ever this list's own address."""
     kept = QueryDict(given.get("back", "")[:500])
@@ -215,26 +310,42 @@ def _back(given: QueryDict) -> str:
     return f"{reverse('marketdata:quarantine')}{'?' if query else ''}{urlencode(query)}"
 
 
-def _decide_page(request: Signed, word: str, chosen: list[QuarantinedCandle], given: QueryDict) -> HttpResponse:
-    near = neighbours(chosen)
-    rows = [_row(row, near.get(row.pk, {})) for row in chosen]
+def _decide_page(
+    request: Signed, word: str, chosen: list[QuarantinedCandle], given: QueryDict, group: Group | None
+) -> HttpResponse:
+    shown = chosen[: 2 * EXAMPLES] if group else chosen
+    near = neighbours(shown)
+    rows = [_row(row, near.get(row.pk, {})) for row in shown]
     context = {
         "decision": word,
         "verb": DECISIONS[word][0],
         "rows": rows,
-        "count": figures.counted(len(rows), "candle"),
-        "over": sum(row["over"] for row in rows),
+        "group": group.key if group else "",
+        "last": max(row.pk for row in chosen),
+        "more": figures.integer(len(chosen) - len(rows)) if len(chosen) > len(rows) else "",
+        "count": figures.counted(len(chosen), "candle"),
+        "over": _over(chosen),
         "back": given.get("back", "")[:500],
         "back_url": _back(given),
     }
     return page(request, "marketdata/decide.html", context)
 
 
+def _over(chosen: list[QuarantinedCandle]) -> int:
+    """For how many of them a candle is stored."""
+    stored = Exists(
+        Candle.objects.filter(asset=OuterRef("asset"), timeframe=OuterRef("timeframe"), open_time=OuterRef("open_time"))
+    )
+    return QuarantinedCandle.objects.filter(stored, pk__in=[row.pk for row in chosen]).count()
+
+
 def _decide(request: Signed, word: str, chosen: list[QuarantinedCandle]) -> None:
     """What can't be released is told, and keeps the others from nothing."""
     _, past, verb = DECISIONS[word]
     decided = verb(chosen, request.user.get_username())
-    for problem in decided.problems:
+    for problem in decided.problems[:PROBLEMS_TOLD]:
         messages.error(request, problem)
+    if len(decided.problems) > PROBLEMS_TOLD:
+        messages.error(request, f"And {figures.integer(len(decided.problems) - PROBLEMS_TOLD)} more like these.")
     if decided.count:
         messages.success(request, f"{figures.counted(decided.count, 'candle')} {past}.")

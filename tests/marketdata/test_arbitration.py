@@ -202,5 +202,5 @@ def test_but_not_if_only_one_is_to_be_asked(yahoo: Yahoo, okx: Okx):
     until = at(FIRST + timedelta(days=DAYS))
     found = fetch(coin, Timeframe.D1, at(FIRST), until, wait=Foreground(), provider=providers.named("okx"))
     assert (found.status, found.counts.quarantined) == ("partial", 1)
-    assert "1 of 60 candles were quarantined: 2024-03-31 00:00Z: its close" in found.error
+    assert "1 of 60 candles were quarantined: 2024-03-31: its close" in found.error
     assert not yahoo.charts()

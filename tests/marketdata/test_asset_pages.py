@@ -97,7 +97,7 @@ def test_candles_in_quarantine_are_mentioned(page):
     )
     text = page.get("/assets/NVDA/").text
     assert "1 candle of it is held in" in text
-    assert 'href="/data/quarantine/?q=NVDA"' in text
+    assert 'href="/data/quarantine/?symbol=NVDA"' in text
 
 
 def test_the_figure_has_every_candle_when_they_fit(page):

@@ -97,7 +97,7 @@ def test_an_unaudited_series_claims_nothing(page):
         ("q=gapp", {"GAPPY"}),
         ("state=gaps", {"GAPPY"}),
         ("state=failing", {"BROKEN"}),
-        ("state=behind", {"LATE"}),
+        ("state=behind", {"BROKEN", "LATE"}),
         ("state=unaudited", {"BROKEN", "LATE"}),
         ("timeframe=1h", {"LATE"}),
         ("q=zzz", set()),

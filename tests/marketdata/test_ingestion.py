@@ -281,7 +281,7 @@ def test_another_price_basis_is_kept_apart(acme):
         "differs from the stored ACME 1d on 28 of 30 common candles (median factor 2): another source or price basis?"
         " Import it under its own symbol (--symbol ACME-RAW) or replace what is stored (--replace)"
     }
-    assert result.problems[0].startswith("2020-01-01 00:00Z and 37 more: differs")
+    assert result.problems[0].startswith("2020-01-01 and 37 more: differs")
 
 
 def test_without_the_guard_it_replaces(acme):

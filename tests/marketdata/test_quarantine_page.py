@@ -1,6 +1,8 @@
 """The page of held candles: beside their neighbours, under filters, and what staff decide."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from django.test import Client
@@ -100,6 +102,54 @@ def test_a_group_says_how_many_it_has_beyond_the_page(staff, nvda):
     assert "45 candles" in text
     assert "Page 2 of 2" in text
     assert text.count('name="id"') == 5
+
+
+def test_of_several_groups_examples_are_shown_and_the_rest_by_a_link(staff, nvda):
+    for n in range(6):
+        held(nvda, FRIDAY - timedelta(days=n), fingerprint=str(n))
+    held(Asset.objects.create(symbol="NVDA.X"))
+    text = staff.get(PAGE).text
+    assert text.count('name="id"') == 3
+    assert "Show the other 4" in text
+    only = re.search(r'href="(\?symbol=NVDA&amp;[^"]+)">Show', text)
+    assert only
+    alone = staff.get(PAGE + unescape(only[1])).text
+    assert alone.count('name="id"') == 6
+    assert "NVDA.X" not in alone
+
+
+def test_a_whole_group_is_decided_about_but_nothing_that_came_meanwhile(staff, nvda):
+    for n in range(45):
+        held(nvda, FRIDAY - timedelta(days=n), fingerprint=str(n))
+    other = held(Asset.objects.create(symbol="IBM"))
+    text = staff.get(PAGE).text
+    asked_for = unescape(re.search(r'href="([^"]+)">Reject all', text)[1])
+    asked = staff.get(asked_for).text
+    assert "Reject 45 candles?" in asked
+    assert "And 41 more" in asked
+    late = held(nvda, FRIDAY - timedelta(days=50), fingerprint="late")
+    fields = dict(re.findall(r'<input type="hidden" name="(decision|group|last|back)" value="([^"]*)">', asked))
+    answer = staff.post(DECIDE, {name: unescape(value) for name, value in fields.items()}, follow=True)
+    assert "45 candles rejected." in answer.text
+    assert set(QuarantinedCandle.objects.filter(state="held").values_list("pk", flat=True)) == {other.pk, late.pk}
+
+
+def test_a_whole_group_that_cannot_be_stored_says_so_once(staff, nvda):
+    for n in range(110):
+        held(nvda, FRIDAY - timedelta(days=n), fingerprint=str(n), raw={"open": "10", "high": "1"}, kind="impossible")
+    group = f"{nvda.pk}:1d:impossible:"
+    answer = staff.post(DECIDE, {"decision": "release", "group": group}, follow=True).text
+    assert answer.count("can’t be released") + answer.count("can&#x27;t be released") == 1
+    assert "Nothing of these 110 was released" in answer
+    assert not QuarantinedCandle.objects.exclude(state="held").exists()
+
+
+@pytest.mark.parametrize("group", ["", "x", "1", "1:1d", "9" * 30 + ":1d:spike:", "1:9q:spike:"])
+def test_a_group_that_is_none_decides_nothing(staff, nvda, group):
+    held(nvda)
+    answer = staff.post(DECIDE, {"decision": "reject", "group": group, "last": "x"}, follow=True)
+    assert "nothing was decided" in answer.text
+    assert QuarantinedCandle.objects.get().state == "held"
 
 
 def test_release_first_says_what_it_does_and_then_does_it(staff, nvda):

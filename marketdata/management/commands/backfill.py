@@ -10,11 +10,12 @@ from django.utils import timezone
 
 from marketdata.asking import Foreground
 from marketdata.backfill import backfill
+from marketdata.checks import short
 from marketdata.fetching import Refreshed
 from marketdata.jobs import row
 from marketdata.management.arguments import add_series_arguments, asset_called
 from marketdata.models import Asset, Timeframe, canonical
-from marketdata.reporting import EXIT_CODES, Bar, Report, Row, add_json_argument, short
+from marketdata.reporting import EXIT_CODES, Bar, Report, Row, add_json_argument
 
 EXAMPLES = """
 examples:

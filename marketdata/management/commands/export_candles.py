@@ -8,9 +8,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from marketdata.checks import short
 from marketdata.management.arguments import moment
 from marketdata.models import Asset, Series, Timeframe
-from marketdata.reporting import short
 
 EXPLANATION = """
 columns: symbol,timeframe,open_time,open,high,low,close,adj_close,volume,source

@@ -8,12 +8,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from marketdata.asking import Foreground
+from marketdata.checks import short
 from marketdata.fetching import fetch, look
 from marketdata.jobs import row
 from marketdata.management.arguments import add_series_arguments, asset_called, count
 from marketdata.models import Asset, Timeframe, canonical
 from marketdata.providers.base import ProviderError
-from marketdata.reporting import EXIT_CODES, Report, Row, add_json_argument, short
+from marketdata.reporting import EXIT_CODES, Report, Row, add_json_argument
 
 EXAMPLES = """
 examples:

@@ -7,8 +7,9 @@ from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from marketdata.checks import short
 from marketdata.models import Asset, Series, Timeframe
-from marketdata.reporting import add_json_argument, iso, short
+from marketdata.reporting import add_json_argument, iso
 
 EXAMPLES = """
 examples:
