@@ -126,7 +126,7 @@ def bars(at: Array, source: str, target: str, sessions: Sessions | None = None, 
     else:
         edges = _session_bars(_near(sessions, first, last), LENGTHS[source], LENGTHS[target], extended)
     if target in ("1w", "1mo"):
-        edges = _joined(edges, target, sessions, by_day=LENGTHS[source] >= DAY)
+        edges = _joined(edges, target, _over(sessions, LENGTHS[source], extended))
     return _filled(at, edges)
 
 
@@ -227,8 +227,24 @@ def _counted(begins: Array, ends: Array, reach: Array, length: int) -> _Edges:
     return _Edges(names, since, until, until)
 
 
-def _joined(edges: _Edges, target: str, sessions: Sessions | None, *, by_day: bool) -> _Edges:
-    """Days joined to weeks or months, which are over with their last session, or its date if candles are of days."""
+class _Over(NamedTuple):
+    """Trading days since 1970, and when the last candle of each is over."""
+
+    days: Array
+    closes: Array
+
+
+def _over(sessions: Sessions | None, source: int, extended: bool) -> _Over | None:
+    """With its close; with its date if candles are of days; with what trades after it if that counts too."""
+    if sessions is None or not len(sessions.days):
+        return None
+    if source >= DAY:
+        return _Over(sessions.days, (sessions.days + 1) * DAY)
+    return _Over(sessions.days, _reach(sessions, source, extended)[1])
+
+
+def _joined(edges: _Edges, target: str, sessions: _Over | None) -> _Edges:
+    """Days joined to weeks or months, which are over with their last session."""
     days = edges.names // DAY
     if target == "1w":
         names = days - (days + 3) % 7  # 1 January 1970 was a Thursday
@@ -239,11 +255,10 @@ def _joined(edges: _Edges, target: str, sessions: Sessions | None, *, by_day: bo
     firsts = np.flatnonzero(np.concatenate([[len(names) > 0], names[1:] != names[:-1]]))
     lasts = np.append(firsts[1:], len(names)) - 1
     names, closes = names[firsts], after[firsts] * DAY
-    if sessions is not None and len(sessions.days):
+    if sessions is not None:
         newest = np.searchsorted(sessions.days, after[firsts]) - 1
         told = (sessions.days[newest] >= names) & (newest >= 0) & (sessions.days[-1] >= after[firsts])
-        over = (sessions.days[newest] + 1) * DAY if by_day else sessions.closes[newest]
-        closes = np.where(told, over, closes)
+        closes = np.where(told, sessions.closes[newest], closes)
     return _Edges(names * DAY, edges.since[firsts], edges.until[lasts], closes)
 
 

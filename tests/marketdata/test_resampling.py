@@ -267,6 +267,15 @@ def test_a_week_is_over_with_its_last_session():
     assert names(made(minutes, "1m", "1w", found)) == ["2024-07-01 00:00"]
 
 
+def test_with_what_trades_after_the_close_a_week_is_not_over_with_it():
+    zone = "America/New_York"
+    found = sessions(*((f"2024-07-{n:02}", "09:30", "16:00") for n in (1, 2, 3, 5, 8)), zone=zone)
+    minutes = every(1, at("2024-07-05 09:30", zone), at("2024-07-05 20:00", zone))
+    early = made(minutes[: 6 * 60 + 30], "1m", "1w", found, extended=True, complete_only=False)
+    assert early.complete.tolist() == [False]
+    assert made(minutes, "1m", "1w", found, extended=True, until=at("2024-07-07 12:45", zone)).candles.tolist() == [630]
+
+
 def test_a_month_is_named_by_its_first_day():
     days = every(1440, at("2024-01-15"), at("2024-03-03"))
     months = made(days, "1d", "1mo")
