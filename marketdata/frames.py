@@ -105,8 +105,9 @@ class _Wish:
     def range(self) -> tuple[int | None, int | None]:
         """What must be read of the stored candles, in microseconds since 1970."""
         beside = _MARGIN.get(self.timeframe, timedelta(days=2)) if self.resampled else timedelta()
-        start = None if self.start is None else history.micros(self.start - beside)
-        return start, None if self.end is None else history.micros(self.end + beside)
+        margin = beside // timedelta(microseconds=1)  # whole numbers, because Python's calendar has ends
+        start, end = history.micros(self.start), history.micros(self.end)
+        return None if start is None else start - margin, None if end is None else end + margin
 
 
 def read(
@@ -275,13 +276,17 @@ class _Reader:
         return _One(np.empty(0, np.int64), {name: np.empty(0) for name in self.wish.columns}, part)
 
     def _as_of(self, series: shelf.Wanted, as_of: datetime) -> Columns:
-        """From the tables. With "total" all of the series, because a factor may come from the close before."""
+        """From the tables. With "total" all of the series, because a factor may come from the close before.
+
+        What is stored no more counts as well: the first or the last candle may have been withdrawn since.
+        """
         low, high = self.wish.range() if self.wish.adjust != "total" else (None, None)
-        since = series.first_open if low is None else max(series.first_open, history.moment(low))
-        after = series.last_open + timedelta(microseconds=1)
-        until = after if high is None else min(after, history.moment(high))
+        first, last = history.ever(series.asset_id, series.timeframe, series.first_open, series.last_open)
+        since = first if low is None else max(first, low)
+        until = last + 1 if high is None else min(last + 1, high)
         chunks = history.as_of(
-            series.asset_id, series.timeframe, as_of, since, max(since, until), series.state.candles
+            series.asset_id, series.timeframe, as_of, history.moment(since), history.moment(max(since, until)),
+            series.state.candles,
         )  # fmt: skip
         return columns.gathered(series.state, list(chunks))
 

@@ -160,6 +160,20 @@ def as_of(
             yield _rows(part)
 
 
+_EVER = """
+SELECT least(%(first)s, min(open_time)), greatest(%(last)s, max(open_time)) FROM marketdata_candlerevision
+WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s
+"""
+
+
+def ever(asset_id: int, timeframe: str, first: datetime, last: datetime) -> tuple[int, int]:
+    """The first and the last open that the series has, now from `first` to `last`, or ever had; in microseconds."""
+    with connection.cursor() as cursor:
+        cursor.execute(_EVER, {"asset": asset_id, "timeframe": timeframe, "first": first, "last": last})
+        low, high = cursor.fetchone() or (first, last)
+    return (low - EPOCH) // timedelta(microseconds=1), (high - EPOCH) // timedelta(microseconds=1)
+
+
 def exact(
     asset_id: int, timeframe: str, since: datetime | None, until: datetime | None, as_of: datetime | None = None
 ) -> Generator[tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from marketdata import columns, frames
 from marketdata.ingestion import ingest
 from marketdata.models import Asset, Basis, Candle, CandleRevision, CorporateAction, Series
-from tests.marketdata.candles import day, row, table
+from tests.marketdata.candles import day, market, row, table, times
 
 pytestmark = pytest.mark.usefixtures("house")
 fresh = count(1)
@@ -118,3 +118,14 @@ def test_every_column_of_then_is_the_nearest_double():
     ingest(acme, "1d", table([row(day(0))]), source="test")
     frame = frames.read(acme, "1d", columns=columns.NUMBERS, as_of=then)
     assert {name: frame[name][0, 0] for name in exact} == {name: float(text) for name, text in exact.items()}
+
+
+def test_what_was_withdrawn_since_from_the_end_of_a_series_was_believed_then():
+    acme, days = Asset.objects.create(symbol="ACME"), market(40)
+    ingest(acme, "1d", table([times(days[0], 1.9), days[1]]), source="test")
+    then, believed = now(), known(acme, None)
+    assert ingest(acme, "1d", table(days[2:]), source="test").withdrawn == 1
+    assert next(iter(known(acme, now()))) == 1
+    for adjust in ("raw", "split", "total"):
+        assert known(acme, then, adjust=adjust) == believed
+    assert list(known(acme, then, end=day(1))) == [0]
