@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 
 from marketdata import adjustment
+from marketdata.markets import calendar_of
 from marketdata.models import Asset, Basis, CorporateAction, Series, Timeframe, TradingCalendar
 
 if TYPE_CHECKING:
@@ -35,11 +36,11 @@ def current(asset: Asset, as_of: datetime | None = None) -> QuerySet[CorporateAc
 
 def zone_of(asset: Asset) -> Any:
     """The time zone in which an asset's trading dates are counted, as far as is known; else UTC."""
-    stored = TradingCalendar.objects.filter(pk=asset.calendar).values_list("zone", flat=True).first()
+    stored = TradingCalendar.objects.filter(pk=calendar_of(asset)).values_list("zone", flat=True).first()
     name = stored or (asset.metadata or {}).get("timezone")
     try:
         return ZoneInfo(name) if name else UTC
-    except (OSError, ValueError):
+    except (KeyError, OSError, TypeError, ValueError):  # the metadata are a source's words; a zone not found is a key
         return UTC
 
 
@@ -122,13 +123,13 @@ class _Reading:
         """The product of the splits after each candle: new shares for one of that day."""
         found = [action for action in self.actions if action.kind == Kind.SPLIT]
         places = self.places([action.ex_date for action in found])
-        return adjustment.backward(len(self.times), places, [float(action.value) for action in found])
+        return adjustment.backward(len(self.times), places, [_ratio(action) for action in found])
 
     def total(self, share: "Floats", closes: "Floats | None", adj_closes: "Floats | None") -> "Floats":
         """The factor for splits (`share`) and distributions together."""
         np = self._np
         told = np.full(len(share), np.nan) if closes is None or adj_closes is None else adj_closes
-        if closes is not None and np.isfinite(told).all() and np.all(closes > 0):
+        if closes is not None and np.isfinite(told).all() and np.all(told > 0) and np.all(closes > 0):
             factor: Floats = told / closes
             return factor
         known = share * self._dividends(share, closes)
@@ -161,7 +162,7 @@ class _Reading:
         product = 1.0
         for action in self.actions:
             if action.kind == Kind.SPLIT and action.ex_date > day:
-                product *= float(action.value)
+                product *= _ratio(action)
         return product
 
     def _daily_closes_before(self, days: list[date]) -> dict[date, float]:
@@ -192,6 +193,11 @@ class _Reading:
         place = np.clip(np.searchsorted(begins, self.times, side="right") - 1, 0, len(days) - 1)
         found: Floats = excess[place]
         return found
+
+
+def _ratio(split: CorporateAction) -> float:
+    """As it was meant: of 1:1500 the twelve decimals alone would be wrong in the tenth digit of a price."""
+    return float(adjustment.fraction(split.value))
 
 
 def _in_currency(action: CorporateAction, asset: Asset) -> bool:

@@ -23,6 +23,7 @@ from marketdata.models import (
 )
 from marketdata.providers.base import Action
 from tests.marketdata.candles import stored, table
+from tests.sessions import known
 
 pytestmark = pytest.mark.usefixtures("house")
 SPLIT, DIVIDEND = CorporateAction.Kind.SPLIT, CorporateAction.Kind.DIVIDEND
@@ -398,3 +399,32 @@ class TestSettling:
         old = CandleRevision.objects.get()
         assert (old.close, old.known_at.date()) == (100, date(2024, 6, 8))
         assert old.superseded_at == Candle.objects.get().known_at
+
+
+class TestZone:
+    """Trading dates are counted by the market's clock, however the market is known."""
+
+    def test_the_market_may_be_told_by_the_symbol_or_by_another_name(self) -> None:
+        known("XASX")
+        for asset in (Asset(symbol="BHP.AX"), Asset(symbol="BHP", exchange="ASX"), Asset(symbol="BHP", calendar="asx")):
+            assert str(actions.zone_of(asset)) == "Australia/Sydney"
+
+    def test_a_source_may_call_it_anything(self) -> None:
+        for zone in ("Foo/Bar", "../etc", "", 5):
+            assert actions.zone_of(Asset(symbol="ACME", exchange="Nowhere", metadata={"timezone": zone})) is UTC
+
+    def test_the_first_hour_of_sydney_is_after_the_split_though_it_is_of_the_day_before_in_utc(self) -> None:
+        known("XASX")
+        asset = Asset.objects.create(symbol="BHP.AX")
+        learn(asset, split("2024-12-10"))
+        times = days("2024-12-09T04:00", "2024-12-09T23:00", "2024-12-10T00:00")
+        price, _ = actions.factors(asset, times, basis="raw", adjust="split", timeframe=H1)
+        assert price.tolist() == [0.5, 1, 1]
+
+    def test_what_was_stored_in_that_hour_is_not_divided(self) -> None:
+        known("XASX")
+        asset = Asset.objects.create(symbol="BHP.AX")
+        keep(asset, {"2024-12-09T23:00": 50}, H1)
+        as_if_known(asset, "2024-12-09T23:30")
+        learn(asset, split("2024-12-10"))
+        assert splits.settle(asset) == 0

@@ -249,6 +249,19 @@ def test_total_return_counts_dividends_and_a_part_is_as_the_whole():
     np.testing.assert_array_equal(frames.read(acme, "1d", day(1), day(2), ["close"], "total")["close"][0], whole[1:2])
 
 
+def test_a_ratio_of_many_decimals_is_the_fraction_that_was_meant():
+    acme = keep("ACME", range(4))
+    Series.objects.update(basis=Basis.RAW)
+    split(acme, 2, "0.000666666667")
+    assert frames.read(acme, "1d", columns="open")["open"][0].tolist() == [15000, 15000, 10, 10]
+
+
+def test_an_adjusted_close_of_nothing_tells_nothing():
+    acme = Asset.objects.create(symbol="ACME")
+    ingest(acme, "1d", table([row(day(0), adj_close="0"), row(day(1), adj_close="11")]), source="test")
+    assert frames.read(acme, "1d", columns="close", adjust="total")["close"][0].tolist() == [11, 11]
+
+
 # --- Refused -----------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +349,13 @@ def test_around_the_clock_bars_lie_on_the_clock_and_the_last_is_left_out_until_i
     marked = frames.read(["COIN", "MINT"], "1h", from_timeframe="1m", columns=["volume"], complete_only=False)
     np.testing.assert_array_equal(marked["volume"], [[30, 60, 10], [60, 60, 60]])
     assert marked.complete.tolist() == [True, True, False]
+
+
+def test_a_range_may_be_all_of_time():
+    minutes_of("COIN", datetime(2024, 7, 2, 8, tzinfo=UTC), 60, asset_class="crypto")
+    ever = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+    assert len(frames.read("COIN", "1h", *ever, from_timeframe="1m")) == 1
+    assert len(frames.read("COIN", "1m", *ever, as_of=ever[1])) == 60
 
 
 @pytest.mark.usefixtures("new_york")
