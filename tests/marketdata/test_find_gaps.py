@@ -84,7 +84,7 @@ def test_refusals_name_the_thing_and_the_remedy():
     assert text.startswith("The calendar of BTC-USDT: 'XXXX' is no calendar. Write the market's code")
 
 
-@pytest.mark.parametrize("wrong", [["--timeframe", "2h"], ["--since", "soon"]])
+@pytest.mark.parametrize("wrong", [["--timeframe", "2h"], ["--since", "soon"], ["--since", "0001-01-01T00:00+14:00"]])
 def test_wrong_usage(wrong):
     with pytest.raises((CommandError, SystemExit)):
         said("BTC-USDT", *wrong)

@@ -2,12 +2,13 @@
 
 import argparse
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from marketdata.checks import short
+from marketdata.management.arguments import moment
 from marketdata.models import Asset, Series, Timeframe
 from marketdata.reporting import add_json_argument, iso
 
@@ -38,10 +39,10 @@ class Command(BaseCommand):
         argument("symbol", metavar="SYMBOL", help="such as NVDA, BRK.B, BTC-USDT, EUR-USD, ^GSPC")
         argument("--timeframe", default=Timeframe.D1, choices=Timeframe.values, metavar="TIMEFRAME",
                  help=f"one of {' '.join(Timeframe.values)} (default: 1d)")  # fmt: skip
-        argument("--since", type=_moment, metavar="WHEN",
+        argument("--since", type=moment, metavar="WHEN",
                  help="first open, such as 2024-01-31 or 2024-01-31T14:30Z; without an offset it is UTC"
                  " (default: the first stored candle)")  # fmt: skip
-        argument("--until", type=_moment, metavar="WHEN",
+        argument("--until", type=moment, metavar="WHEN",
                  help="first open that is not wanted (default: the newest candle that is complete)")  # fmt: skip
         add_json_argument(parser)
 
@@ -118,11 +119,3 @@ def _range(gap: Any, timeframe: Timeframe) -> str:
         return f"{at:%Y-%m-%d}" if timeframe.is_daily else f"{at:%Y-%m-%d %H:%M}Z"
 
     return text(gap.start) if gap.candles == 1 else f"{text(gap.start)} to {text(gap.end)}"
-
-
-def _moment(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2024-01-31 or 2024-01-31T14:30Z") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
