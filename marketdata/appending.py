@@ -51,7 +51,11 @@ class _Chunk:
     ) -> None:
         self.timeframe, self.source, self.book = timeframe, source, book
         self._days: dict[str, frozenset[int]] = {}
-        self.candles = [(asset, table) for asset, table in candles if table.num_rows and self._on_grid(asset, table)]
+        self.candles = [
+            (asset, table)
+            for asset, table in candles
+            if table.num_rows and _is_plain(table) and self._on_grid(asset, table)
+        ]
 
     def merge(self) -> dict[int, Ingested]:
         """1. Take the locks, in one order for all. 2. COPY; 3. take out what is stored exactly so, and all of a series
@@ -110,6 +114,11 @@ class _Chunk:
             sessions = self.book.sessions(code)
             self._days[code] = frozenset(sessions.days if sessions else ())
         return self._days[code]
+
+
+def _is_plain(candles: "pa.Table") -> bool:
+    """Whether whoever read the rows found nothing wrong with them."""
+    return "fault" not in candles.column_names or candles["fault"].null_count == candles.num_rows
 
 
 def _told(candles: "pa.Table", inserted: int) -> Ingested:

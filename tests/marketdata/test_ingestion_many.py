@@ -125,6 +125,16 @@ def test_so_are_the_market_s_days():
     assert QuarantinedCandle.objects.get().kind == "grid"
 
 
+def test_what_its_reader_found_wrong_is_kept_aside():
+    import pyarrow as pa
+
+    rows, (asset,) = market(41), assets(1)
+    put(asset, rows[:40])
+    told = table(rows[40:]).append_column("fault", pa.array(["it is of another series"], pa.string()))
+    assert ingest_many([(asset, told)], "1d", source="test")[asset.pk].quarantined == 1
+    assert len(stored(asset)) == 40
+
+
 def test_a_table_of_another_shape_is_refused():
     (asset,) = assets(1)
     with pytest.raises(ValueError, match="candles need a column close"):
