@@ -239,10 +239,11 @@ WHERE c.asset_id = s.asset_id AND c.timeframe = %(timeframe)s AND c.open_time = 
 
 _NOT_PLAIN = f"""
 WITH known AS (
-    SELECT x.asset_id, x.last_open, near.close, near.high > near.low * exp(%(floor)s::float8) AS moves
+    SELECT x.asset_id, x.last_open, near.close, near.high > near.low * exp(%(floor)s::float8) OR near.odd AS moves
     FROM marketdata_series x CROSS JOIN LATERAL (
         SELECT (array_agg(close::float8 ORDER BY open_time DESC))[1] AS close,
-               max(high)::float8 AS high, min(low)::float8 AS low
+               max(high)::float8 AS high, min(low)::float8 AS low,
+               bool_or(extract(epoch FROM x.last_open - open_time)::bigint %% %(step)s <> 0) AS odd
         FROM (
             SELECT open_time, close, high, low FROM marketdata_candle
             WHERE asset_id = x.asset_id AND timeframe = %(timeframe)s AND open_time <= x.last_open
@@ -251,7 +252,7 @@ WITH known AS (
     ) AS near
     WHERE x.asset_id = ANY(%(assets)s) AND x.timeframe = %(timeframe)s AND near.low > 0 AND NOT EXISTS (
         SELECT FROM marketdata_quarantinedcandle q
-        WHERE q.asset_id = x.asset_id AND q.timeframe = x.timeframe AND (q.state = 'held' OR q.open_time > x.last_open)
+        WHERE q.asset_id = x.asset_id AND q.timeframe = x.timeframe AND (q.state = 'held' OR q.open_time >= x.last_open)
     )
 ), seen AS (
     SELECT s.*, k.last_open, k.moves, coalesce(lag(s.close::float8) OVER series, k.close) AS before,

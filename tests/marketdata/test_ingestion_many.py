@@ -111,6 +111,20 @@ def test_the_grid_of_times_is_kept():
     assert many({coin: hours[40:]}, "1h")[coin.pk].inserted == 1
 
 
+def test_one_candle_off_the_grid_is_no_new_grid():
+    """The newest candle lies off it, released by a person or because the series was too young to tell."""
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    hours = [one | {"open_time": start + timedelta(hours=number)} for number, one in enumerate(market(41))]
+    coin = Asset.objects.create(symbol="BTC-USDT", asset_class="crypto")
+    odd, next_odd = (one | {"open_time": one["open_time"] + timedelta(minutes=7)} for one in hours[39:])
+    put(coin, [*hours[:39], odd], "1h")
+    quarantine.release(QuarantinedCandle.objects.get(), "stella")
+    assert many({coin: [next_odd]}, "1h")[coin.pk].quarantined == 1
+    (young,) = assets(1)
+    put(young, [*hours[20:38], odd], "1h")
+    assert many({young: [next_odd]}, "1h")[young.pk].quarantined == 1
+
+
 def test_so_are_the_market_s_days():
     rows, (asset,) = market(41), assets(1, calendar="XNYS")
     TradingCalendar.objects.create(
