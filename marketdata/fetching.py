@@ -18,11 +18,11 @@ from marketdata.asking import Waits
 from marketdata.checks import short
 from marketdata.coverage import floor
 from marketdata.gaps import Gap
-from marketdata.ingestion import Ingested, ingest
+from marketdata.ingestion import Ingested
 from marketdata.models import Asset, Candle, Series, Timeframe
 from marketdata.providers.base import NoData, Provider, ProviderError, SymbolNotFound
 from marketdata.walks import Lack, TooFarBack, Walk, alone, depth, nothing_there, pieces, reach, sources
-from marketdata.windows import Questions, learn
+from marketdata.windows import PastChanged, Questions, learn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -140,8 +140,8 @@ def _looked_at(
     """
     first: ProviderError | None = None
     start = since or floor(timezone.now() - depth(timeframe), timeframe)
-    for source in [provider] if provider else sources(asset):
-        questions = Questions(asset, timeframe, source, wait)
+    for place, source in enumerate([provider] if provider else sources(asset)):
+        questions = Questions(asset, timeframe, source, wait, is_fallback=place > 0)
         try:
             return _newest(questions, start, until, limit), questions
         except ProviderError as error:
@@ -173,10 +173,13 @@ def _store_newest(walk: Walk, candles: "pa.Table", asked: Questions, until: date
     if asked.facts:
         learn(walk.asset, asked.facts)
     walk.questions[asked.source.name] = asked
-    origin = asked.spelling
-    walk.counts = ingest(walk.asset, walk.timeframe, candles, source=asked.source.name, origin=origin)
+    lacks: list[Lack] = []
+    try:
+        walk.counts = asked.keep(candles)
+    except PastChanged as changed:
+        lacks = walk.anew(changed, None, until)
     asked.praise()
-    return remembered(walk, [], until)
+    return remembered(walk, lacks, until)
 
 
 # --- How it ended ------------------------------------------------------------------------------------------------

@@ -146,11 +146,21 @@ class Walk:
         try:
             lacks = self._bring(since, until)
         except PastChanged as changed:
-            self.wait.say(f"{self.asset}: {changed}; all of it is fetched again.")
-            lacks = self._bring_anew(since, until, changed.source)
-        if not self.asset._state.adding:  # what can't be fetched again after a split, and the other timeframes
-            splits.settle(self.asset)
+            return self.anew(changed, since, until)
+        self._settle()
         return lacks
+
+    def anew(self, changed: PastChanged, since: datetime | None, until: datetime) -> list[Lack]:
+        """Ask for all of it again, because what is stored is on another basis; what is lacking then."""
+        self.wait.say(f"{self.asset}: {changed}; all of it is fetched again.")
+        lacks = self._bring_anew(since, until, changed.source)
+        self._settle()
+        return lacks
+
+    def _settle(self) -> None:
+        """What can't be fetched again after a split, and the other timeframes."""
+        if not self.asset._state.adding:
+            splits.settle(self.asset)
 
     def _bring(self, since: datetime | None, until: datetime) -> list[Lack]:
         start = self.start(since)

@@ -23,7 +23,7 @@ from marketdata.asking import Unasked, Waits, answer
 from marketdata.coverage import Range
 from marketdata.ingestion import BATCH, Ingested, ingest
 from marketdata.models import Asset, AssetClass, Candle, FetchWindow, ProviderState, Series, Timeframe
-from marketdata.providers.base import Facts, Fetched, NoData, Provider, ProviderError
+from marketdata.providers.base import Action, Facts, Fetched, NoData, Provider, ProviderError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,6 +71,7 @@ class Questions:
     windows: int = 0
     new_splits: int = 0
     facts: Facts | None = None  # of the last answer that was only looked at
+    told: list[Action] = field(default_factory=list)  # the splits and dividends of all of those
 
     # --- Asking ---
 
@@ -92,7 +93,16 @@ class Questions:
         if window:
             coverage.answered(window, received=piece.candles.num_rows, vouches=False)
         self.facts = piece.facts
+        self.told += piece.actions or ()
         return piece
+
+    def keep(self, candles: "pa.Table") -> Ingested:
+        """Store candles of answers that were only looked at. Raises `PastChanged` as `ask` does."""
+        piece = self._on_our_basis(Fetched(candles, actions=tuple(self.told)))
+        if why := self._past_changed(piece, look=not self.is_fallback):
+            raise PastChanged(why, self.source)
+        candles, _ = self._only_what_lacks(piece.candles) if self.is_fallback else (piece.candles, "")
+        return _with_those_that_stood(self._store(candles), piece.candles.num_rows - candles.num_rows)
 
     def ask(self, since: datetime, until: datetime, *, look: bool = True) -> Kept:
         """Ask, store what came, and let the ledger tell of both.
@@ -199,8 +209,7 @@ class Questions:
             counts = self._store(candles)
             lacking = self._lacking(window, piece)
             self._tell(window, piece, counts, vouches=not foreign and not lacking)
-        stood = piece.candles.num_rows - candles.num_rows  # what the fallback has, and was there already
-        counts = replace(counts, received=counts.received + stood, unchanged=counts.unchanged + stood)
+        counts = _with_those_that_stood(counts, piece.candles.num_rows - candles.num_rows)
         return Kept(counts, piece.unfinished, piece.begins, foreign), lacking
 
     def _store(self, candles: "pa.Table") -> Ingested:
@@ -293,6 +302,11 @@ class Questions:
             " another currency or basis"
         )
         return lacking.append_column("fault", pa.array([why] * lacking.num_rows, pa.string())), why
+
+
+def _with_those_that_stood(counts: Ingested, many: int) -> Ingested:
+    """What a fallback has, and was there already."""
+    return replace(counts, received=counts.received + many, unchanged=counts.unchanged + many)
 
 
 def both(one: Ingested, other: Ingested) -> Ingested:

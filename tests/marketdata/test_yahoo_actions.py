@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -145,6 +146,32 @@ class TestActions:
         revisions = CandleRevision.objects.count()
         fetching.refresh(asset, Timeframe.D1, Foreground(), again=True)
         assert CandleRevision.objects.count() == revisions
+
+    def test_the_newest_few_tell_of_a_split_as_well(self, yahoo: Yahoo) -> None:
+        """`--limit` over a split: the past is fetched again, instead of staying on the old basis for good."""
+        lately = datetime.now(UTC).date() - timedelta(days=20)
+        happened = lately - timedelta(days=max(0, lately.weekday() - 4))
+        before = datetime.combine(happened, datetime.min.time(), UTC)
+        asset = Asset.objects.create(symbol="NVDA")
+        fetching.fetch(asset, Timeframe.D1, before - timedelta(days=100), before, wait=Foreground())
+        Candle.objects.update(known_at=before)
+        yahoo.listings["NVDA"].split(happened, 4, 1)
+        fetching.fetch(asset, Timeframe.D1, None, datetime.now(UTC), wait=Foreground(), limit=30)
+        assert (str(happened), 4) in believed(asset)
+        closes = [float(one) for one in Candle.objects.order_by("open_time").values_list("close", flat=True)]
+        assert all(0.8 < after / one < 1.25 for one, after in pairwise(closes))
+
+    def test_the_newest_few_are_stored_on_the_basis_of_the_series(self, yahoo: Yahoo) -> None:
+        asset = Asset.objects.create(symbol="NVDA")
+        traded = dict.fromkeys(("open", "high", "low", "close"), "1200")
+        rows = [{"open_time": datetime(2024, 6, 3, tzinfo=UTC), **traded, "volume": "8"}]
+        ingest(asset, Timeframe.D1, table(rows), source="file")
+        Series.objects.update(basis="raw")
+        actions.learn(asset, "file", "raw", ask(since="2024-06-01", until="2024-07-01").actions or ())
+        since, until = datetime(2024, 5, 20, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
+        fetching.fetch(asset, Timeframe.D1, since, until, wait=Foreground(), limit=6)
+        assert Candle.objects.count() == 7
+        assert all(close > 1000 for close in Candle.objects.values_list("close", flat=True))
 
     def test_odd_answers_are_read(self) -> None:
         meta = {"exchangeTimezoneName": "America/New_York", "currency": "USD", "firstTradeDate": -252322200}
