@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 FILES = ("file", "sample")  # sources that say nothing of the basis of their prices
 RECENT = timedelta(days=30)
+SAME_CLOSE = 0.05  # closes of one day that are nearer are on one basis; the smallest split is 5:4
 _COLUMNS = ", ".join(NUMBERS)
 
 # --- Candles that were stored before a split ---------------------------------------------------------------------
@@ -117,8 +118,11 @@ def derive(asset: Asset, timeframe: Timeframe = Timeframe.D1) -> Derived:
     nothing stored: what looks like a split is only named, and so it is where a provider's candles are among them,
     which were adjusted. See `adjustment.find_splits`. Dividends are not derived: the adjusted closes tell their
     effect, which is used as it is, but sources differ in the formula (1 - D/C of the day before, or 1/(1 + D/C) of
-    the day), so they do not tell the amount. Only days are looked at; intraday series take the daily ones' splits.
+    the day), so they do not tell the amount. Only days are looked at; intraday series take the daily ones' splits, and
+    those of files are `raw` as well if their closes are those of the days.
     """
+    if timeframe != Timeframe.D1:
+        _follow_days(asset)
     series = Series.objects.filter(asset=asset, timeframe=timeframe).first()
     if series is None or timeframe != Timeframe.D1:
         return Derived(basis=series.basis if series else Basis.SPLIT)
@@ -132,7 +136,39 @@ def derive(asset: Asset, timeframe: Timeframe = Timeframe.D1) -> Derived:
         return Derived(suspected=(*splits, *suspected), basis=series.basis)
     Series.objects.filter(pk=series.pk).exclude(basis=Basis.RAW).update(basis=Basis.RAW)
     learnt = actions.learn(asset, series.source or FILES[0], Basis.RAW, splits, derived=True)
+    _follow_days(asset)
     return Derived(splits, suspected, Basis.RAW, learnt.changed)
+
+
+# How many times the last close of a day the day's own is, before the newest split.
+_TO_DAYS = """
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY (day.close / last.close)::float8)
+FROM marketdata_candle day CROSS JOIN LATERAL (
+    SELECT close FROM marketdata_candle
+    WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s
+      AND open_time >= day.open_time AND open_time < day.open_time + interval '1 day'
+    ORDER BY open_time DESC LIMIT 1
+) last
+WHERE day.asset_id = %(asset)s AND day.timeframe = '1d' AND day.open_time < %(before)s AND last.close > 0
+"""
+
+
+def _follow_days(asset: Asset) -> None:
+    """Say of intraday series of files that they are as traded, where the days are and both have the same closes."""
+    newest = actions.current(asset).filter(kind=CorporateAction.Kind.SPLIT).last()
+    if newest is None or not Series.objects.filter(asset=asset, timeframe=Timeframe.D1, basis=Basis.RAW).exists():
+        return
+    before = actions.begins(asset, newest.ex_date, Timeframe.D1)
+    for series in Series.objects.filter(asset=asset, basis=Basis.SPLIT, candle_count__gt=0):
+        timeframe = Timeframe(series.timeframe)
+        stored = Candle.objects.filter(asset=asset, timeframe=timeframe)
+        if timeframe.is_daily or stored.exclude(source__in=FILES).exists():
+            continue
+        with connection.cursor() as cursor:
+            cursor.execute(_TO_DAYS, {"asset": asset.pk, "timeframe": timeframe.value, "before": before})
+            (factor,) = cursor.fetchone() or (None,)
+        if factor is not None and abs(factor - 1) < SAME_CLOSE:
+            Series.objects.filter(pk=series.pk).update(basis=Basis.RAW)
 
 
 def _found(asset: Asset) -> adjustment.Found:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from marketdata import frames
 from marketdata.models import Asset, Candle, QuarantinedCandle, Series
-from tests.marketdata.candles import closes, day
+from tests.marketdata.candles import closes, day, market
 
 pytestmark = pytest.mark.usefixtures("house")
 ROOT = Path(__file__).parents[2]
@@ -240,3 +241,26 @@ def in_a_process(path: Path, *, terminal: bool = False) -> bytes:
     os.close(reading)
     assert child.wait() == 0
     return output
+
+
+@pytest.mark.parametrize("days_first", [True, False])
+def test_hours_as_traded_are_known_by_the_days(tmp_path, days_first):
+    """Of a share that was split 4:1: its hours, its half-hours that are adjusted already, and its days."""
+    head = "date,open,high,low,close,adj close,volume"
+    lines = {"1d": [head], "1h": [head.replace("adj close,", "")], "30m": [head.replace("adj close,", "")]}
+    for number, one in enumerate(market(60)):
+        prices = [float(one[name]) for name in ("open", "high", "low", "close")]
+        traded = ",".join(f"{price * (4 if number < 30 else 1):.4f}" for price in prices)
+        lines["1d"].append(f"{one['open_time']:%Y-%m-%d},{traded},{prices[-1]:.4f},1000")
+        for hour in (15, 16, 17):
+            lines["1h"].append(f"{one['open_time']:%Y-%m-%d}T{hour}:00Z,{traded},1000")
+            adjusted = ",".join(f"{price:.4f}" for price in prices)
+            lines["30m"].append(f"{one['open_time']:%Y-%m-%d}T{hour}:00Z,{adjusted},1000")
+    for timeframe in ("1d", "1h", "30m") if days_first else ("1h", "30m", "1d"):
+        path = tmp_path / f"{timeframe}.csv"
+        path.write_text("\n".join(lines[timeframe]))
+        call_command("import_candles", str(path), "--symbol", "ACME", "--timeframe", timeframe, stdout=io.StringIO())
+    read = {name: frames.read("ACME", name, columns="close", adjust="split")["close"][0] for name in lines}
+    assert dict(Series.objects.values_list("timeframe", "basis")) == {"1d": "raw", "1h": "raw", "30m": "split"}
+    assert read["1h"][2::3].tolist() == read["1d"].tolist()
+    assert read["30m"][2::3] == pytest.approx(read["1d"], abs=1e-4)
