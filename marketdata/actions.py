@@ -10,7 +10,7 @@ Here is what writes; what reads is `marketdata.multipliers`, offered here as wel
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -61,9 +61,11 @@ def learn(asset: Asset, source_name: str, basis: str, actions: Iterable[Action],
        a split-adjusted dividend was stored divides that dividend at once; the source will say the same.
     3. What is new is inserted; what its own source changed supersedes the old row; the rest stays untouched.
 
-    Two dividends of one day are one, their sum. What can't be (nothing or less, 1:1) is left out.
+    Two dividends of one day are one, their sum. What can't be (nothing or less, 1:1) is left out, and so is what is
+    only announced: prices know nothing of it yet.
     """
-    told = _sorted_out(asset, actions)
+    soon = timezone.now().date() + timedelta(days=1)  # somewhere it is tomorrow already
+    told = _sorted_out(asset, (action for action in actions if action.ex_date <= soon))
     if not told:
         return Learnt()
     with transaction.atomic(), connection.cursor() as cursor:

@@ -8,7 +8,7 @@ new series, whatever is conspicuous) is handed to `marketdata.ingestion.ingest`,
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -26,20 +26,36 @@ if TYPE_CHECKING:
 SERIES = 1000  # of one transaction: each has a lock, and PostgreSQL's table of locks is a small one
 
 
-def ingest_many(
-    candles: Iterable[tuple[Asset, "pa.Table"]], timeframe: Timeframe | str, *, source: str, origin: str = ""
-) -> dict[int, Ingested]:
-    """Store final candles (tables of `ingestion.schema()`) of many assets, each named once; what became of them by the
-    asset's key.
+class Many(NamedTuple):
+    """What became of the candles of each asset, by its key; and which assets only got plain next candles."""
 
-    A thousand series are a transaction; do not call it inside one. Raises `ValueError` as `ingest` does.
+    counts: dict[int, Ingested]
+    appended: set[int]
+
+
+def ingest_many(
+    candles: Iterable[tuple[Asset, "pa.Table"]],
+    timeframe: Timeframe | str,
+    *,
+    source: str,
+    origin: str = "",
+    final: bool = True,
+    guard: bool = False,
+) -> Many:
+    """Store candles (tables of `ingestion.schema()`) of many assets, each named once.
+
+    `final` and `guard` as for `ingest`. A thousand series are a transaction; do not call it inside one. Raises
+    `ValueError` as `ingest` does.
     """
     timeframe, rest, book = Timeframe(timeframe), iter(candles), Book()
-    done: dict[int, Ingested] = {}
+    done = Many({}, set())
     while chunk := [(asset, checked(table)) for asset, table in islice(rest, SERIES)]:
-        merged = _Chunk(chunk, timeframe, source, book).merge()
+        merged = _Chunk(chunk, timeframe, source, book, final).merge()
+        done.appended.update(merged)
         for asset, table in chunk:
-            done[asset.pk] = merged.get(asset.pk) or ingest(asset, timeframe, table, source=source, origin=origin)
+            done.counts[asset.pk] = merged.get(asset.pk) or ingest(
+                asset, timeframe, table, source=source, origin=origin, final=final, guard=guard
+            )
     return done
 
 
@@ -47,9 +63,14 @@ class _Chunk:
     """Some series in one transaction."""
 
     def __init__(
-        self, candles: Sequence[tuple[Asset, "pa.Table"]], timeframe: Timeframe, source: str, book: Book
+        self,
+        candles: Sequence[tuple[Asset, "pa.Table"]],
+        timeframe: Timeframe,
+        source: str,
+        book: Book,
+        final: bool,
     ) -> None:
-        self.timeframe, self.source, self.book = timeframe, source, book
+        self.timeframe, self.source, self.book, self.final = timeframe, source, book, final
         self._days: dict[str, frozenset[int]] = {}
         self.candles = [
             (asset, table)
@@ -91,7 +112,7 @@ class _Chunk:
         rows = pa.concat_tables([table.select(["open_time", *checks.NUMBERS]) for _, table in self.candles])
         lengths = [table.num_rows for _, table in self.candles]
         numbers = np.repeat(np.arange(len(lengths)), lengths)
-        bad = {int(numbers[place]) for place in checks.faults(rows, self.timeframe, timezone.now(), final=True)}
+        bad = {int(numbers[place]) for place in checks.faults(rows, self.timeframe, timezone.now(), final=self.final)}
         keys = np.repeat(np.array([asset.pk for asset, _ in self.candles], dtype=np.int64), lengths)
         rows = rows.add_column(0, "asset_id", pa.array(keys))
         self.candles = [pair for number, pair in enumerate(self.candles) if number not in bad]

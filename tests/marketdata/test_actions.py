@@ -139,6 +139,12 @@ class TestLearning:
         assert learn(asset, dividend("2024-05-10", value), split("2024-06-10", "1")) == actions.Learnt()
         assert not CorporateAction.objects.exists()
 
+    def test_what_is_only_announced_is_left_out(self, asset: Asset) -> None:
+        """Prices know nothing of it: raw ones would be multiplied by a split that has not happened."""
+        next_week = f"{datetime.now(UTC) + timedelta(days=7):%Y-%m-%d}"
+        assert learn(asset, split(next_week, "10"), dividend(next_week)) == actions.Learnt()
+        assert not CorporateAction.objects.exists()
+
     def test_a_split_divides_the_dividends_that_were_stored_before_it(self, asset: Asset) -> None:
         learn(asset, dividend("2024-05-10", "0.50"))
         learn(asset, dividend("2024-05-11", "0.50"), basis=Basis.RAW)

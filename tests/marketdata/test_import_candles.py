@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from marketdata import frames
 from marketdata.models import Asset, Candle, QuarantinedCandle, Series
@@ -90,6 +92,40 @@ def test_what_is_said_on_the_command_line(write):
     assert Asset.objects.get().asset_class == "index", "what is known of an asset stays"
     with pytest.raises(CommandError, match="invalid choice: '2d'"):
         run(path, "--timeframe", "2d")
+
+
+def test_a_days_file_of_many_is_stored_in_one_go(write):
+    """As many statements for forty as for ten; what is not a plain next candle is looked at as if it came alone."""
+
+    def lines(text: str) -> str:
+        return text.removeprefix(HEAD).replace(",10,12,9,11,", ",11,11.2,10.9,11,")
+
+    def a_day(number: int, count: int) -> Path:
+        some = "".join(lines(history(f"A{n}", number + 1)).splitlines(keepends=True)[-1] for n in range(count))
+        return write(HEAD + some, f"data/day{number}_{count}.csv")
+
+    write(HEAD + "".join(lines(history(f"A{n}")) for n in range(40)), "data/all.csv")
+    assert run(write("", "data/none.txt").parent / "all.csv")[0] == 0
+
+    def statements(path: Path) -> int:
+        with CaptureQueriesContext(connection) as asked:
+            status, rows, _ = run(path)
+        assert (status, {(row["received"], row["inserted"], row["status"]) for row in rows}) == (0, {(1, 1, "done")})
+        return len(asked)
+
+    assert statements(a_day(30, 10)) == statements(a_day(31, 40)) < 20
+    assert Candle.objects.filter(asset__symbol="A7").count() == 32
+    odd = write(
+        a_day(32, 40)
+        .read_text()
+        .replace("A3,1d,2020-02-02T00:00:00Z,11,11.2,10.9,11", "A3,1d,2020-02-02T00:00:00Z,11,11.2,10.9,x")
+    )
+    status, rows, _ = run(odd)
+    assert status == 3
+    assert {row["symbol"] for row in rows if row["quarantined"]} == {"A3"}
+    assert sum(row["inserted"] for row in rows) == 39
+    again = run(odd)[1]
+    assert sum(row["unchanged"] for row in again) == 39
 
 
 def test_a_directory_with_all_sorts_of_things(write):

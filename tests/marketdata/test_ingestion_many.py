@@ -24,7 +24,7 @@ def put(asset: Asset, rows: list[dict], timeframe: str = "1d") -> Ingested:
 
 
 def many(given: dict[Asset, list[dict]], timeframe: str = "1d") -> dict[int, Ingested]:
-    return ingest_many([(asset, table(rows)) for asset, rows in given.items()], timeframe, source="test")
+    return ingest_many([(asset, table(rows)) for asset, rows in given.items()], timeframe, source="test").counts
 
 
 def test_a_day_of_many_is_a_few_statements():
@@ -145,7 +145,7 @@ def test_what_its_reader_found_wrong_is_kept_aside():
     rows, (asset,) = market(41), assets(1)
     put(asset, rows[:40])
     told = table(rows[40:]).append_column("fault", pa.array(["it is of another series"], pa.string()))
-    assert ingest_many([(asset, told)], "1d", source="test")[asset.pk].quarantined == 1
+    assert ingest_many([(asset, told)], "1d", source="test").counts[asset.pk].quarantined == 1
     assert len(stored(asset)) == 40
 
 
@@ -153,4 +153,4 @@ def test_a_table_of_another_shape_is_refused():
     (asset,) = assets(1)
     with pytest.raises(ValueError, match="candles need a column close"):
         ingest_many([(asset, table([row(day(1))]).drop_columns(["close"]))], "1d", source="test")
-    assert ingest_many([], "1d", source="test") == {}
+    assert ingest_many([], "1d", source="test") == ({}, set())

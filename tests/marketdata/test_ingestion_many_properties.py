@@ -107,7 +107,8 @@ def test_every_table_is_the_same(seed):
     for turn in range(max(len(pair.batches) for pair in pairs)):
         due = [(pair, table(pair.batches[turn])) for pair in pairs if turn < len(pair.batches)]
         source = "other" if turn % 7 == 3 else "test"
-        together = ingest_many([(pair.together, rows) for pair, rows in due], timeframe, source=source, origin="here")
+        given = [(pair.together, rows) for pair, rows in due]
+        together = ingest_many(given, timeframe, source=source, origin="here").counts
         for pair, rows in due:
             assert together[pair.together.pk] == ingest(pair.alone, timeframe, rows, source=source, origin="here")
             assert state(pair.together) == state(pair.alone)

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from marketdata import splits
+from marketdata.appending import ingest_many
 from marketdata.ingestion import Ingested, ingest
 from marketdata.models import Asset, AssetClass, Timeframe
 from marketdata.providers.files import FileSeries, NoCandles, Wishes, reading
@@ -15,6 +16,7 @@ from marketdata.providers.tabular import FileError
 from marketdata.reporting import EXIT_CODES, Bar, Report, Row, add_json_argument
 from marketdata.symbols import likely_class
 
+FEW = 20  # candles of a series in a file that has several
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz", ".parquet", ".pq")
 
 EXPLANATION = f"""
@@ -97,8 +99,10 @@ class _Import:
             with reading(path, self.wishes) as contents:
                 for symbol, error in contents.failures.items():
                     self._failed(path, symbol, error)
-                for series in contents.series:
-                    self._series(path, series, contents.trouble)
+                stored = self._few(path, contents.series)
+                for place, series in enumerate(contents.series):
+                    if done := stored.get(place) or self._series(path, series):
+                        self._tell(path, series.timeframe, contents.trouble, *done)
         except NoCandles as error:
             if asked_for:
                 self._failed(path, self.wishes.symbol, str(error))
@@ -111,13 +115,39 @@ class _Import:
         text = f"{path}: {error}."
         self.report.add(Row(symbol or path.name, self.wishes.timeframe, status="failed", error=text))
 
-    def _series(self, path: Path, series: FileSeries, trouble: str) -> None:
+    def _few(self, path: Path, found: list[FileSeries]) -> dict[int, tuple[Asset, Ingested, bool]]:
+        """Many series with a few candles each, such as a market's day, are stored in one go: by their place, what
+        became of those whose asset is stored already, and whether that could bring a split to light.
+        """
+        done: dict[int, tuple[Asset, Ingested, bool]] = {}
+        some = {place: one for place, one in enumerate(found) if one.candles.num_rows <= FEW}
+        symbols = [one.symbol for one in some.values()]
+        known = Asset.objects.filter(is_sample=False).in_bulk(symbols, field_name="symbol") if len(some) > 1 else {}
+        for timeframe in {one.timeframe for one in some.values()}:
+            of_it = {one.symbol: (n, one) for n, one in some.items() if one.timeframe == timeframe}
+            of_it = {symbol: which for symbol, which in of_it.items() if symbol in known}
+            counts, appended = ingest_many(
+                [(known[symbol], one.candles) for symbol, (_, one) in of_it.items()],
+                timeframe,
+                source="file",
+                origin=path.name,
+                final=False,
+                guard=not self.replace,
+            )
+            for symbol, (place, one) in of_it.items():
+                asset = known[symbol]
+                plain = asset.pk in appended and one.candles.num_rows == 1
+                done[place] = asset, counts[asset.pk], not plain
+        return done
+
+    def _series(self, path: Path, series: FileSeries) -> tuple[Asset, Ingested, bool] | None:
+        """None if it must not be stored, which is told."""
         asset = self._asset(series.symbol)
         if asset.is_sample:
             self._failed(
                 path, asset.symbol, f"{asset} is the bundled sample, which stays as it is: give another --symbol"
             )
-            return
+            return None
         counts = ingest(
             asset,
             series.timeframe,
@@ -127,9 +157,14 @@ class _Import:
             guard=not self.replace,
             final=False,
         )
-        if counts.changed and (told := splits.derive(asset, Timeframe(series.timeframe)).words):
+        return asset, counts, True
+
+    def _tell(
+        self, path: Path, timeframe: Timeframe, trouble: str, asset: Asset, counts: Ingested, may_split: bool
+    ) -> None:
+        if may_split and counts.changed and (told := splits.derive(asset, timeframe).words):
             self.report.say(f"{asset}: {told}")
-        self.report.add(_row(path, asset, series.timeframe, counts, trouble))
+        self.report.add(_row(path, asset.symbol, timeframe, counts, trouble))
 
     def _asset(self, symbol: str) -> Asset:
         """The asset of that symbol; a new one has the class that was asked for, or that its symbol looks like."""
@@ -138,10 +173,10 @@ class _Import:
         return asset
 
 
-def _row(path: Path, asset: Asset, timeframe: Timeframe, counts: Ingested, trouble: str) -> Row:
+def _row(path: Path, symbol: str, timeframe: Timeframe, counts: Ingested, trouble: str) -> Row:
     faults = []
     if trouble:
         faults.append(f"{path}: {trouble}.")
     if counts.quarantined:
         faults.append(f"Quarantined of {path}: {'; '.join(counts.problems)}.")
-    return Row.of(asset.symbol, timeframe.value, counts, "partial" if faults else "done", " ".join(faults) or None)
+    return Row.of(symbol, timeframe.value, counts, "partial" if faults else "done", " ".join(faults) or None)
