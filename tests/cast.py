@@ -1,5 +1,7 @@
 """The people in the tests. Alice and Bob work here; Eve is a stranger; Stella is staff."""
 
+from django.test import Client
+
 from chronos.core.models import User
 
 
@@ -24,3 +26,10 @@ def eve() -> User:
 
 def stella() -> User:
     return person("stella", is_staff=True, is_superuser=True)
+
+
+def signed_in(user: User) -> Client:
+    """A browser of this person's."""
+    client = Client()
+    client.force_login(user)
+    return client

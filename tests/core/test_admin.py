@@ -8,16 +8,11 @@ from django.utils import timezone
 from chronos.core import tenancy
 from chronos.core.models import Job, JobLine, SignInLink, User
 from tests import cast
+from tests.cast import signed_in
 
 pytestmark = pytest.mark.usefixtures("house")
 
 USERS, JOBS = "/admin/core/user/", "/admin/core/job/"
-
-
-def signed_in(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def staff(*codenames: str) -> Client:

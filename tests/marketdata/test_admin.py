@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import Permission
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -24,18 +23,13 @@ from marketdata.models import (
     TradingSession,
 )
 from tests import cast
+from tests.cast import signed_in
 from tests.marketdata.candles import day, row, table
 from universes.models import Membership, Universe
 
 pytestmark = pytest.mark.usefixtures("house")
 
 ASSETS, SERIES, HELD = (f"/admin/marketdata/{name}/" for name in ("asset", "series", "quarantinedcandle"))
-
-
-def signed_in(person) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from marketdata.models import (
     Series,
 )
 from tests import cast
+from tests.cast import signed_in
 from tests.prices import stored, walk
 
 pytestmark = pytest.mark.usefixtures("house")
@@ -28,12 +29,6 @@ pytestmark = pytest.mark.usefixtures("house")
 SECRET = "k3y-that-nobody-may-see"
 FRIDAY = datetime(2024, 3, 8, tzinfo=UTC)
 HTMX = {"HX-Request": "true"}
-
-
-def signed_in(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture

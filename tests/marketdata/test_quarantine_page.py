@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
-from django.test import Client
 
 from marketdata.models import Asset, Candle, CandleRevision, QuarantinedCandle
 from tests import cast
+from tests.cast import signed_in
 from tests.prices import stored
 
 pytestmark = pytest.mark.usefixtures("house")
@@ -16,12 +16,6 @@ pytestmark = pytest.mark.usefixtures("house")
 FRIDAY = datetime(2024, 3, 8, tzinfo=UTC)
 PAGE, DECIDE = "/data/quarantine/", "/data/quarantine/decide/"
 HTMX = {"HX-Request": "true"}
-
-
-def signed_in(user) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture
