@@ -165,9 +165,11 @@ def _take_turn(bucket: Bucket, source: Provider, subject: str, wait: Waits) -> N
     try:
         delay = bucket.take(longest=PATIENCE)
     except TooLong as far:
-        at = timezone.now() + timedelta(seconds=far.seconds)
+        now = timezone.now()
+        at = now + timedelta(seconds=far.seconds)
+        when = f"{at:%H:%M}" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M}"
         raise RateLimited(
-            f"{source.label} takes no question about {subject} before {at:%H:%M} UTC, because it limits us."
+            f"{source.label} takes no question about {subject} before {when} UTC, because it limits us."
             " Refresh it again then.",
             far.seconds,
         ) from None

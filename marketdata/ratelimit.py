@@ -10,14 +10,17 @@ forgets any.
 """
 
 import logging
+import re
 import threading
 import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 import redis
 from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,19 @@ return tostring(wait)
 """
 
 _FOREVER = 1e9
+_LONGEST_TOLD = 86_400.0  # seconds: nobody is kept away for longer by one answer, whatever nonsense is in it
+
+
+def seconds_told(value: str | None) -> float | None:
+    """A Retry-After header in seconds, which may also be written as a date; None without one that can be read."""
+    text = (value or "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return min(float(text), _LONGEST_TOLD)
+    try:
+        seconds = (parsedate_to_datetime(text) - timezone.now()).total_seconds()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(0.0, seconds), _LONGEST_TOLD)
 
 
 class TooLong(Exception):

@@ -2,9 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import ccxt
 
@@ -19,6 +16,7 @@ from marketdata.providers.base import (
     Unavailable,
 )
 from marketdata.providers.ccxt_exchange import CcxtExchange
+from marketdata.ratelimit import seconds_told
 
 LIMITING = (418, 429)
 _UNKNOWN = re.compile(r"\b(unknown|invalid|no such)\s+(asset pair|pair|symbol|market|instrument)", re.IGNORECASE)
@@ -102,7 +100,7 @@ def unknown(source: CcxtExchange, spelling: str) -> SymbolNotFound:
 
 
 def _limited(source: CcxtExchange, spelling: str, headers: Mapping[str, str]) -> RateLimited:
-    seconds = _retry_after(headers)
+    seconds = seconds_told(headers.get("Retry-After"))
     told = f" and asks to wait {seconds:.0f} s" if seconds is not None else ""
     remedy = "lower OKX_REQUESTS_PER_SECOND" if source.base_url else "raise FETCH_INTERVAL_MINUTES"
     return RateLimited(
@@ -123,16 +121,6 @@ def _unreadable(source: CcxtExchange, spelling: str, how: str) -> MalformedRespo
         f"{source.label}'s answer for {spelling} can't be read ({how})."
         f" If it stays so, {source.label} has changed its answers: update ccxt."
     )
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """The header in seconds, which may also be written as a date; None without it."""
-    value = (headers.get("Retry-After") or "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", value):
-        return float(value)
-    with suppress(TypeError, ValueError):
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    return None
 
 
 def _is_about_certificates(error: BaseException) -> bool:

@@ -14,14 +14,12 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from django.utils import timezone
-
 from marketdata.providers.base import MalformedResponse, ProviderTimeout, Unavailable
+from marketdata.ratelimit import seconds_told
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +64,7 @@ def ask(question: Question) -> Answer:
         status, headers, body = _get(question)
     except _Fault as fault:
         raise fault.named(label, symbol) from None
-    retry_after = _seconds(headers.get("retry-after", ""))
+    retry_after = seconds_told(headers.get("retry-after"))
     content = _json(body)
     if status == 200 and content is None:
         raise malformed(question, "it is not JSON")
@@ -167,15 +165,4 @@ def _json(body: bytes) -> Any:
     try:
         return json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
     except (ValueError, RecursionError):
-        return None
-
-
-def _seconds(value: str) -> float | None:
-    """A Retry-After header in seconds, which may also be written as a date; None without one."""
-    value = value.strip()
-    if value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - timezone.now()).total_seconds())
-    except (TypeError, ValueError):
         return None

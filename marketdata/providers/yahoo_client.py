@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -54,7 +53,7 @@ from marketdata.providers.base import (
     Unavailable,
 )
 from marketdata.providers.yahoo import CLASSES, Yahoo
-from marketdata.ratelimit import Bucket
+from marketdata.ratelimit import Bucket, seconds_told
 
 log = logging.getLogger(__name__)
 warnings.filterwarnings("ignore", module=r"yfinance\b")  # of what pandas will change: theirs to follow
@@ -304,7 +303,7 @@ class Session(curl.Session[curl.Response]):
     def _must_be_an_answer(self, response: curl.Response) -> None:
         status, symbol = response.status_code, self._symbol
         if status in (429, 999):
-            raise _rate_limited(symbol, _retry_after(response))
+            raise _rate_limited(symbol, seconds_told(response.headers.get("Retry-After")))
         if status >= 500 or "Will be right back" in response.text:
             raise Unavailable(f"Yahoo Finance is down (it answered {status} for {symbol}). It is asked again later.")
         if status in (401, 403):  # once is a stale cookie: yfinance gets another and asks again
@@ -326,17 +325,6 @@ def _must_be_a_crumb(response: curl.Response) -> None:
     text = response.text
     if response.status_code != 200 or not 0 < len(text) <= 64 or any(sign.isspace() or sign in "<{" for sign in text):
         raise theirs.YFRateLimitError
-
-
-def _retry_after(response: curl.Response) -> float | None:
-    """The header in seconds, which may also be written as a date; None without it."""
-    value = (response.headers.get("Retry-After") or "").strip()
-    if value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - timezone.now()).total_seconds())
-    except (TypeError, ValueError):
-        return None
 
 
 def _reason(response: curl.Response) -> str | None:

@@ -168,6 +168,26 @@ class ProviderContract:
                 assert caught.value.retry_after == wait, fault
                 server.mend()
 
+    @pytest.mark.parametrize(
+        ("value", "wait"),
+        [
+            ("²", None),  # a digit to Python, and no number
+            ("soon", None),
+            ("-5", None),
+            ("Mon, 01 Jan 2024 00:00:00 +99999999", None),
+            ("9" * 400, 86_400),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ],
+    )
+    def test_whatever_stands_in_a_retry_after_nobody_waits_for_ever(
+        self, server: Any, value: str, wait: float | None
+    ) -> None:
+        server.fail(self.spelling, self.told_to_wait[0], retry_after=value)
+        with pytest.raises(RateLimited) as caught:
+            self.ask()
+        assert caught.value.retry_after == wait
+
     def test_bars_without_prices_are_no_candles_and_cost_no_other(self, server: Any) -> None:
         until = datetime.now(UTC)
         healthy = self.prices(self.ask(until=until))
