@@ -36,6 +36,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OLDEST = datetime(1600, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _MINUTE = 60_000_000  # microseconds
+LONGEST = 1_000  # characters of a number: looking at millions of them takes hours, and no price has so many
 
 
 def faults(candles: "pa.Table", timeframe: Timeframe, now: datetime, *, final: bool) -> dict[int, Fault]:
@@ -121,6 +122,8 @@ def number_fault(name: str, text: str | None) -> str | None:
     """Why this text can't be stored as that column's number, or None if it can."""
     if text is None:
         return f"it has no {name}"
+    if len(text) > LONGEST:
+        return f"its {name} {shortened(text)} does not fit: it has {len(text):,} characters"
     if not _NUMBER.fullmatch(text):
         return f"its {name} is {shortened(text)}, which is not a number"
     value = Decimal(text)

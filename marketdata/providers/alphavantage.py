@@ -88,10 +88,8 @@ class AlphaVantage:
             raise rest.in_its_place(question, answer.status)
         if refusal := _refusal(question, answer.content or {}, answer.status, answer.retry_after):
             raise refusal
-        try:
+        with rest.reading(question):
             return _fetched(question, since, until, answer.content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise rest.malformed(question, f"{type(error).__name__}: {error}") from None
 
 
 def _question(spelling: str) -> "Question":
@@ -154,7 +152,7 @@ def _refusal(
     from marketdata.providers import rest
 
     symbol = question.symbol
-    said = next((str(content[name]) for name in _REFUSALS if content.get(name)), "")
+    said = next((str(content[name])[: rest.HEARD] for name in _REFUSALS if content.get(name)), "")
     if not said:
         if status >= 500:
             return Unavailable(f"{LABEL} is down (it answered {status} for {symbol}). It is asked again later.")

@@ -19,6 +19,7 @@ from marketdata.providers.ccxt_exchange import CcxtExchange
 from marketdata.ratelimit import seconds_told
 
 LIMITING = (418, 429)
+HEARD = 10_000  # characters that an exchange's words are looked for in
 _UNKNOWN = re.compile(r"\b(unknown|invalid|no such)\s+(asset pair|pair|symbol|market|instrument)", re.IGNORECASE)
 REFUSING = (401, 403, 451)  # without words of the exchange's own: by a network, a country, a wall before it
 
@@ -139,7 +140,7 @@ def _cause(error: BaseException) -> str:
 
 def _said(error: BaseException) -> str:
     """The exchange's own words, or what the network said, in a few: ccxt puts whole addresses and answers into its."""
-    text = str(error)
+    text = str(error)[:HEARD]
     if found := re.search(r'"(?:msg|message|error)"\s*:\s*\[?\s*"([^"]+)"', text):
         return found[1][:90]
-    return re.sub(r"\s+", " ", str(error.__cause__ or text))[:90]
+    return re.sub(r"\s+", " ", str(error.__cause__ or text)[:HEARD])[:90]

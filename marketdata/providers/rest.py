@@ -11,7 +11,8 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS, READ_SECONDS, WHOLE_SECONDS = 5.0, 15.0, 45.0
 LARGEST = 32 * 2**20  # bytes of an answer: a hundred times what the largest page has
 WORDS = 140  # characters of a provider's own words in a message of ours
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, RecursionError)
+HEARD = 2_000  # and of those that are looked into for what they mean
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,17 @@ def malformed(question: Question, how: str) -> MalformedResponse:
     )
 
 
+@contextmanager
+def reading(question: Question) -> Iterator[None]:
+    """Whatever an answer makes of the code that reads it is the answer's fault: a zone that is a directory, a day
+    after Python's last, a list where there should be a text.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise malformed(question, f"{type(error).__name__}: {error}") from None
+
+
 def in_its_place(question: Question, status: int) -> Unavailable:
     """An answer that is not the provider's: of a proxy, or of a hotel's network."""
     return Unavailable(
@@ -96,8 +110,13 @@ def table(rows: Iterable[tuple[datetime, Mapping[str, str | None]]]) -> "pa.Tabl
     kept = sorted(rows, key=lambda row: row[0])
     columns: dict[str, pa.Array] = {"open_time": pa.array([at for at, _ in kept], pa.timestamp("us", tz="UTC"))}
     for name in ("open", "high", "low", "close", "adj_close", "volume", "quote_volume"):
-        columns[name] = pa.array([values.get(name) for _, values in kept], pa.string())
+        columns[name] = pa.array([_whole(values.get(name)) for _, values in kept], pa.string())
     return pa.table(columns)
+
+
+def _whole(text: str | None) -> str | None:
+    """Without half surrogates, which JSON can hold and no other text."""
+    return text if text is None or text.isascii() else text.encode(errors="replace").decode()
 
 
 # --- The connection ----------------------------------------------------------------------------------------------

@@ -165,10 +165,8 @@ def _ask(spelling: str, timeframe: Timeframe, since: datetime, until: datetime) 
         raise rest.malformed(question, "it is a list or a word")
     if answer.status != 200 or content.get("status") == "error":
         raise _refusal(question, answer, timeframe, since, until)
-    try:
+    with rest.reading(question):
         return _page(question, timeframe, since, until, content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise rest.malformed(question, f"{type(error).__name__}: {error}") from None
 
 
 def _question(spelling: str, timeframe: Timeframe, since: datetime, until: datetime) -> "Question":
@@ -306,7 +304,7 @@ def _refusal(
     ours = isinstance(content, dict) and content.get("status") == "error"
     if not ours and answer.status != 429:
         return rest.in_its_place(question, answer.status)
-    said = str(content.get("message") or "") if ours else ""
+    said = str(content.get("message") or "")[: rest.HEARD] if ours else ""
     try:
         code = int(content["code"]) if ours else answer.status
     except (KeyError, TypeError, ValueError):

@@ -23,6 +23,7 @@ from marketdata.providers.base import (
     Unavailable,
 )
 from tests.contracts.provider import ProviderContract
+from tests.loopback import alphavantage as loopback
 from tests.loopback.alphavantage import MINUTE, AlphaVantage
 from tests.loopback.keyed import alphavantage as server_fixture
 
@@ -82,6 +83,14 @@ class TestAlphaVantage(ProviderContract):
         cut = self.ask()
         assert self.prices(cut).items() < healthy.items()
         assert cut.begins is None
+
+
+@pytest.mark.parametrize("zone", ["America", "A" * 300, "../UTC", 7, ["UTC"]])
+def test_a_zone_that_is_none_is_an_answer_that_cannot_be_read(alphavantage: AlphaVantage, monkeypatch, zone) -> None:
+    honest = loopback._meta
+    monkeypatch.setattr(loopback, "_meta", lambda symbol: honest(symbol) | {"5. Time Zone": zone})
+    with pytest.raises(MalformedResponse, match="can't be read"):
+        ask()
 
 
 class TestAsked:

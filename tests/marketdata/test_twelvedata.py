@@ -1,6 +1,7 @@
 """Twelve Data, over the real httpx, against the loopback server."""
 
 import logging
+import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketdata import providers
-from marketdata.models import AssetClass, Timeframe
+from marketdata.ingestion import ingest
+from marketdata.models import Asset, AssetClass, Timeframe
 from marketdata.providers import rest
 from marketdata.providers import twelvedata as source
 from marketdata.providers.base import (
@@ -26,6 +28,7 @@ from marketdata.providers.base import (
     Unavailable,
 )
 from tests.contracts.provider import ProviderContract
+from tests.loopback import twelvedata as loopback
 from tests.loopback.keyed import twelvedata as server_fixture
 from tests.loopback.twelvedata import TwelveData
 
@@ -68,6 +71,49 @@ class TestTwelveData(ProviderContract):
     def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rest, "CONNECT_SECONDS", 0.3)
         monkeypatch.setattr(rest, "READ_SECONDS", 0.3)
+
+
+class TestOddAnswers:
+    """What no Twelve Data ever sent: a message, whatever it is, and soon."""
+
+    @pytest.fixture
+    def answers(self, twelvedata: TwelveData, monkeypatch: pytest.MonkeyPatch):
+        """Changes the metadata, or each value, of what the loopback server answers."""
+
+        def change(where: str, **to) -> None:
+            name = {"meta": "_meta", "values": "_value"}[where]
+            honest = getattr(loopback, name)
+            monkeypatch.setattr(loopback, name, lambda *given: honest(*given) | to)
+
+        return change
+
+    @pytest.mark.parametrize("zone", ["America", "A" * 300, "A\0B", "../UTC", "\ud800", 7, ["UTC"]])
+    def test_a_zone_that_is_none(self, answers, zone) -> None:
+        answers("meta", exchange_timezone=zone)
+        with pytest.raises(MalformedResponse, match="can't be read"):
+            ask()
+
+    @pytest.mark.parametrize("label", [7, None, "", "yesterday", "9" * 5000, [], {"at": 1}])
+    def test_a_moment_that_is_none(self, answers, label) -> None:
+        answers("values", datetime=label)
+        with pytest.raises(MalformedResponse, match="can't be read"):
+            ask()
+
+    @pytest.mark.parametrize("price", ["\ud800", "1" * 100_000 + "x", "1" * 1_100_000, "Infinity", [], {"a": 1}, True])
+    def test_a_price_that_is_none_costs_its_candle_only(self, answers, price) -> None:
+        answers("values", close=price)
+        asset, began = Asset.objects.create(symbol="AAPL"), time.monotonic()
+        found = ingest(asset, "1d", ask().candles, source="twelvedata")
+        assert found.received == found.quarantined > 0
+        assert time.monotonic() - began < 10
+
+    def test_a_long_refusal_is_read_as_far_as_it_matters(self, twelvedata: TwelveData, monkeypatch) -> None:
+        honest = loopback._error
+        monkeypatch.setattr(loopback, "_error", lambda door, code, said, *more: honest(door, code, "symbol " * 15_000))
+        began = time.monotonic()
+        with pytest.raises(ProviderError):
+            ask("NOSUCH")
+        assert time.monotonic() - began < 5
 
 
 class TestAsked:
