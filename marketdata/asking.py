@@ -31,7 +31,7 @@ from marketdata.providers.base import (
     RateLimited,
     Unavailable,
 )
-from marketdata.ratelimit import Bucket, Quota, TooLong, Used
+from marketdata.ratelimit import Bucket, Quota, TooLong, Used, charged
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -99,17 +99,21 @@ def answer(
 
         def attempt() -> T:
             _take_turn(bucket, source, subject, wait)
-            if not quota.spend():
+            spent = quota.spend()
+            if spent is None:
                 raise _used_up(source, subject, quota)
             circuit.asked = True
-            try:
-                return wait.wait_for(partial(copy_context().run, call))
-            except RateLimited as told:
-                bucket.pause(UNTOLD if told.retry_after is None else told.retry_after)
-                raise
-            except QuotaExhausted:
-                quota.exhaust()
-                raise
+            with charged() as besides:
+                try:
+                    return wait.wait_for(partial(copy_context().run, call))
+                except RateLimited as told:
+                    bucket.pause(UNTOLD if told.retry_after is None else told.retry_after)
+                    raise
+                except QuotaExhausted:
+                    quota.exhaust(spent)
+                    raise
+                finally:
+                    quota.more(spent, sum(besides))
 
         return _attempts(subject, wait, troubled)(attempt)
 
@@ -154,7 +158,8 @@ def _with_key(source: Provider, subject: str) -> Iterator[str]:
 
 def _used_up(source: Provider, subject: str, quota: Quota) -> QuotaExhausted:
     used = quota.today()
-    said = f"all {used.limit} of today's requests are used" if used.limit == used.used else "it said so today"
+    by_count = used.limit is not None and used.used >= used.limit
+    said = f"all {used.limit} of today's requests are used" if by_count else "it said so today"
     return QuotaExhausted(
         f"{source.label} was not asked for {subject}: {said}, and there are no more before 00:00 UTC."
         " Refresh it again then, or name another provider."

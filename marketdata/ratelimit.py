@@ -13,9 +13,12 @@ import logging
 import re
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 from django.conf import settings
@@ -67,6 +70,21 @@ class TooLong(Exception):
         self.seconds = seconds
 
 
+_charged: ContextVar[list[int]] = ContextVar("turns paid for afterwards")
+
+
+@contextmanager
+def charged() -> Iterator[list[int]]:
+    """What is charged within the block, and in threads given its context: for the day's count, which is kept where
+    calls to the outside may not go.
+    """
+    token = _charged.set([])
+    try:
+        yield _charged.get()
+    finally:
+        _charged.reset(token)
+
+
 @dataclass(frozen=True)
 class Bucket:
     """The turns of one provider and key. Taking one answers how many seconds to wait before using it."""
@@ -84,6 +102,7 @@ class Bucket:
     def charge(self, turns: int) -> None:
         """Pay for requests that were made without a turn; those who come next wait for them."""
         if turns > 0:
+            _charged.get([]).append(turns)
             self._ask(turns=turns)
 
     def pause(self, seconds: float) -> None:
@@ -135,12 +154,11 @@ SELECT %(provider)s, %(key)s, (statement_timestamp() AT TIME ZONE 'UTC')::date, 
 WHERE %(limit)s IS NULL OR %(limit)s > 0
 ON CONFLICT (provider, key, day) DO UPDATE SET used = quota.used + 1, "limit" = excluded."limit"
 WHERE quota.exhausted_at IS NULL AND (excluded."limit" IS NULL OR quota.used < excluded."limit")
-RETURNING used
+RETURNING id
 """
+_MORE = "UPDATE marketdata_providerquota SET used = used + %(more)s WHERE id = %(spent)s"
 _EXHAUST = """
-INSERT INTO marketdata_providerquota AS quota (provider, key, day, used, "limit", exhausted_at)
-VALUES (%(provider)s, %(key)s, (statement_timestamp() AT TIME ZONE 'UTC')::date, 1, %(limit)s, statement_timestamp())
-ON CONFLICT (provider, key, day) DO UPDATE SET exhausted_at = coalesce(quota.exhausted_at, excluded.exhausted_at)
+UPDATE marketdata_providerquota SET exhausted_at = coalesce(exhausted_at, statement_timestamp()) WHERE id = %(spent)s
 """
 _USED = """
 SELECT used, exhausted_at IS NOT NULL FROM marketdata_providerquota
@@ -164,20 +182,28 @@ class Quota:
     limit: int | None
     key: str = ""
 
-    def spend(self) -> bool:
-        """Count a request that is about to be sent; whether it may be."""
-        return bool(self._run(_SPEND))
+    def spend(self) -> int | None:
+        """Count a request that is about to be sent; the day's row that it stands in, or None if it may not be sent."""
+        row = self._run(_SPEND)
+        return row[0][0] if row else None
 
-    def exhaust(self) -> None:
-        """The provider says that it was enough, whatever our count: none are left today."""
-        self._run(_EXHAUST)
+    def more(self, spent: int, requests: int) -> None:
+        """Count what one question took besides its first request."""
+        if requests:
+            self._run(_MORE, spent=spent, more=requests)
+
+    def exhaust(self, spent: int) -> None:
+        """The provider says that it was enough, whatever our count: none are left of the day of that request, which
+        may be yesterday when the answer comes.
+        """
+        self._run(_EXHAUST, spent=spent)
 
     def today(self) -> Used:
         found = self._run(_USED)
         used, exhausted = found[0] if found else (0, False)
         return Used(used, self.limit, exhausted or (self.limit is not None and used >= self.limit))
 
-    def _run(self, sql: str) -> list[tuple[int, bool]]:
+    def _run(self, sql: str, **more: int) -> list[Any]:
         with connection.cursor() as cursor:
-            cursor.execute(sql, {"provider": self.provider, "key": self.key, "limit": self.limit})
+            cursor.execute(sql, {"provider": self.provider, "key": self.key, "limit": self.limit, **more})
             return cursor.fetchall() if cursor.description else []

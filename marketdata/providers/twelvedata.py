@@ -113,7 +113,6 @@ class TwelveData:
         if timeframe not in INTERVALS:
             raise BadRequest(f"{LABEL} has no {timeframe} candles; it has {', '.join(INTERVALS)}. Choose one of these.")
         pages = list(_pages(spelling, timeframe, since, until))
-        Bucket(credentials.account(self.name), self.requests_per_second).charge(len(pages) - 1)
         from marketdata.providers import rest
 
         rows = [row for page in pages for row in page.rows]
@@ -147,6 +146,7 @@ def _pages(spelling: str, timeframe: Timeframe, since: datetime, until: datetime
             since = last
         else:
             return
+        Bucket(credentials.account(TwelveData.name), TwelveData().requests_per_second).charge(1)
         try:
             page = _ask(spelling, timeframe, since, end)
         except NoData:

@@ -69,6 +69,38 @@ def test_when_the_provider_says_so_it_counts_more_than_our_count(twelvedata: Twe
     assert quota_left(PROVIDER).over
 
 
+def test_enough_said_after_midnight_is_of_the_day_of_the_question(twelvedata: TwelveData) -> None:
+    """The request was sent on the day before; the new day's requests are all there."""
+
+    def midnight(_: object) -> None:
+        with owner() as database:
+            database.execute("UPDATE marketdata_providerquota SET day = day - 1")
+
+    twelvedata.on_request = midnight
+    twelvedata.fail("*", "day", times=1)
+    with pytest.raises(QuotaExhausted):
+        question()
+    twelvedata.on_request = lambda seen: None
+    assert quota_left(PROVIDER) == (0, 800, False)
+    question()
+    assert ProviderQuota.objects.exclude(exhausted_at=None).count() == 1
+
+
+def test_every_request_of_an_answer_that_came_in_pieces_is_counted(twelvedata: TwelveData) -> None:
+    twelvedata.fail("AAPL", "capped")
+    question()
+    assert len(twelvedata.requests) > 1
+    assert quota_left(PROVIDER).used == len(twelvedata.requests)
+
+
+def test_a_limit_that_was_lowered_is_called_used_up(twelvedata: TwelveData, settings) -> None:
+    question()
+    question()
+    settings.TWELVEDATA_REQUESTS_PER_DAY = 1
+    with pytest.raises(QuotaExhausted, match="all 1 of today's requests are used"):
+        question()
+
+
 def test_the_next_day_begins_anew(twelvedata: TwelveData, settings) -> None:
     settings.TWELVEDATA_REQUESTS_PER_DAY = 1
     question()
@@ -120,13 +152,13 @@ def test_threads_and_processes_never_spend_one_too_many() -> None:
 
     def spend() -> None:
         try:
-            granted.extend(Quota("test", 40).spend() for _ in range(10))
+            granted.extend(bool(Quota("test", 40).spend()) for _ in range(10))
         finally:
             connections.close_all()
 
     code = (
         "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'chronos.settings'; import django; django.setup();"
-        "from marketdata.ratelimit import Quota; print(sum(Quota('test', 40).spend() for _ in range(10)))"
+        "from marketdata.ratelimit import Quota; print(sum(bool(Quota('test', 40).spend()) for _ in range(10)))"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     threads = [threading.Thread(target=spend) for _ in range(5)]
