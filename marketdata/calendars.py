@@ -177,16 +177,21 @@ def next_due(
     """When to ask for the candle after the one with this open: when it is complete and sources have settled.
 
     One that should have come and has not is asked for again after a while, longer each time; one that is missing for
-    a day, when the market makes its next. Where the calendar tells nothing, after FETCH_INTERVAL_MINUTES.
+    a day, when the market makes its next. A week or a month that is not there at its last close is asked for when its
+    last day is over everywhere, since sources take it for forming until then. Where the calendar tells nothing, after
+    FETCH_INTERVAL_MINUTES.
     """
     book, timeframe = book or Book(), Timeframe(timeframe)
     wait = settle(code)
     following = next_complete(code, timeframe, last_open, book=book) if last_open else None
     if following is None:
         return now + timedelta(minutes=settings.FETCH_INTERVAL_MINUTES)
-    if following + wait > now:
-        return following + wait
-    late = now - following - wait
+    ready = following + wait
+    if ready <= now and following < (over := _period_over(following, timeframe)):
+        ready = over + LATE
+    if ready > now:
+        return ready
+    late = now - ready
     newest = last_complete(code, timeframe, now - wait, book=book)
     coming = next_complete(code, timeframe, newest, book=book) if newest else None
     again = now + min(max(late, SETTLE), LATE)
@@ -218,6 +223,13 @@ def _period(day: int, timeframe: Timeframe) -> tuple[int, int]:
         first = day - named.day + 1
         return first, first + monthrange(named.year, named.month)[1] - 1
     return day, day
+
+
+def _period_over(end: datetime, timeframe: Timeframe) -> datetime:
+    """The end in UTC of the last day of the week or month whose last session ends then; else that end itself."""
+    if timeframe not in (Timeframe.W1, Timeframe.MO1):
+        return end
+    return _moment((_period(_day(end - timedelta(microseconds=1)), timeframe)[1] + 1) * DAY)
 
 
 def _covered(last_open: datetime, timeframe: Timeframe) -> int:

@@ -286,11 +286,21 @@ def test_when_a_candle_is_complete(code, timeframe, opened, complete):
         ("1m", at(2024, 3, 8, 15), at(2024, 3, 8, 15, 1), at(2024, 3, 8, 15, 17)),
         ("1m", at(2024, 3, 8, 15), at(2024, 3, 8, 16), at(2024, 3, 8, 16, 1)),
         ("1w", at(2024, 3, 4), at(2024, 3, 11), at(2024, 3, 15, 20, 15)),
+        ("1w", at(2024, 2, 26), at(2024, 3, 8, 21, 20), at(2024, 3, 11, 6)),  # forming to sources until Monday
+        ("1w", at(2024, 2, 26), at(2024, 3, 11, 6, 5), at(2024, 3, 11, 6, 20)),
+        ("1mo", at(2024, 2, 1), at(2024, 3, 28, 20, 20), at(2024, 4, 1, 6)),  # the last session is before Good Friday
+        ("1mo", at(2024, 2, 1), at(2024, 4, 3), at(2024, 4, 30, 20, 15)),
     ],
 )
 def test_when_a_series_is_due(timeframe, last, now, due):
     known(NEW_YORK)
     assert calendars.next_due(NEW_YORK, Timeframe(timeframe), last, now) == due
+
+
+def test_a_week_around_the_clock_is_over_with_its_last_day():
+    monday = at(2024, 3, 11)
+    due = calendars.next_due("24/7", Timeframe.W1, at(2024, 2, 26), monday + timedelta(minutes=1))
+    assert due == monday + timedelta(minutes=16)
 
 
 CODES = (NEW_YORK, "XTKS", "24/7", "24/5")
