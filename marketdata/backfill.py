@@ -105,20 +105,21 @@ def fill_gaps(asset: Asset, timeframe: Timeframe, wait_: Waits, *, show: Show | 
     What they say that there was none of is not missing afterwards: for minutes and hours if one says so, for days and
     longer if two do. Raises `UnknownCalendar` if nobody knows what to expect.
     """
-    timeframe, until = Timeframe(timeframe), timezone.now()
+    timeframe, now = Timeframe(timeframe), timezone.now()
     know_calendar(asset)
     found = gaps.find(asset, timeframe)[::-1]
-    walk = Walk(asset, timeframe, wait_, again=True, progress=Tally(show))
+    walk, tally = Walk(asset, timeframe, wait_, again=True), Tally(show)
     lacks: list[Lack] = []
-    walk.progress.planned(len(found))
-    for gap in found:
+    parts = [tally.of(1) for _ in found]
+    for gap, walk.progress in zip(found, parts, strict=True):
         with alone(asset, timeframe, wait_):
             coverage.close_interrupted(asset.pk, timeframe)
             left = walk.bring(gap.start, coverage.next_open(gap.end, timeframe))
         lacks += [lack for lack in left if not isinstance(lack.why, NoData)]
         if any(lack.why and not lack.why.answered for lack in left):
             break
-    return remembered(walk, lacks, until, gaps_left(walk, None, until))
+    asked_until = coverage.next_open(found[0].end, timeframe) if found else now  # of what comes after nobody has heard
+    return remembered(walk, lacks, asked_until, gaps_left(walk, None, now))
 
 
 # --- Side by side ------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from chronos.core.models import Job, JobLine
 from marketdata import asking, backfill, coverage
 from marketdata.asking import Foreground
 from marketdata.chains import set_chain
+from marketdata.fetching import refresh
 from marketdata.jobs import backfill_asset, fill_gaps
 from marketdata.models import Asset, Candle, FetchWindow, ProviderState, Series, Timeframe
 from tests import cast
@@ -403,6 +404,26 @@ class TestGaps:
         hour = timedelta(hours=1)
         assert asked == [(whole[120][0], whole[120][0] + hour), (whole[50][0], whole[50][0] + 5 * hour)]
         assert Series.objects.get().missing_count == 0
+
+    def test_their_progress_ends_at_its_end(self, okx: Okx) -> None:
+        bitcoin, until = coin(), timezone.now()
+        run(bitcoin, days=10, until=until)
+        whole = stored(bitcoin)
+        for place in (50, 90, 120):
+            self.hole(bitcoin, whole[place][0], 2)
+        shown: list[tuple[int, int]] = []
+        backfill.fill_gaps(bitcoin, H1, Quiet(), show=lambda done, total, words: shown.append((done, total)))
+        assert shown == [(1, 3), (2, 3), (3, 3)]
+
+    def test_filling_an_old_one_says_nothing_of_the_newest_candles(self, okx: Okx) -> None:
+        """A refresh that waits for it meanwhile has still to ask."""
+        bitcoin, until = coin(), timezone.now()
+        run(bitcoin, days=10, until=until)
+        self.hole(bitcoin, stored(bitcoin)[50][0], 2)
+        waiting = Quiet()
+        backfill.fill_gaps(bitcoin, H1, Quiet())
+        done = refresh(bitcoin, H1, waiting, again=True)
+        assert (done.skipped, done.counts.received) == (False, 3)
 
     def test_what_nobody_has_was_not_traded(self, okx: Okx) -> None:
         bitcoin, until = coin(), timezone.now()
