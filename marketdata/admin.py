@@ -27,6 +27,7 @@ from marketdata.models import (
     QuarantinedCandle,
     Series,
     Spelling,
+    Timeframe,
     TradingCalendar,
     TradingSession,
 )
@@ -109,7 +110,7 @@ class SeriesAdmin(ReadOnly):
     @admin.action(description="Refresh now", permissions=["act"])
     def refresh_now(self, request: Any, chosen: QuerySet[Series]) -> None:
         wanted = chosen.filter(asset__is_sample=False).select_related("asset")[:AT_ONCE]
-        started = [refresh_asset(series.asset, request.user) for series in wanted]
+        started = [refresh_asset(series.asset, request.user, Timeframe(series.timeframe)) for series in wanted]
         self.message_user(request, f"{figures.counted(len(started), 'refresh', 'refreshes')} started; see Activity.")
 
 

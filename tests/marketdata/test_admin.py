@@ -68,6 +68,13 @@ def test_looking_is_not_acting(acme, may):
     assert held.state == ("rejected" if may else "held")
 
 
+def test_the_chosen_series_is_refreshed_and_no_other(acme):
+    hours = Series.objects.create(asset=acme, timeframe="1h")
+    act(signed_in(cast.stella()), SERIES, "refresh_now", hours)
+    with tenancy.as_system("tests"):
+        assert [job.params["timeframe"] for job in Job.objects.all()] == ["1h"]
+
+
 def test_what_cannot_be_decided_is_said(acme):
     page, held = signed_in(cast.stella()), QuarantinedCandle.objects.get()
     answer = act(page, HELD, "release", held)
