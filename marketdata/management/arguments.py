@@ -4,7 +4,12 @@ import argparse
 from argparse import ArgumentParser
 from datetime import UTC, datetime
 
+from django.core.management.base import CommandError
+from django.utils import timezone
+
 from marketdata import providers
+from marketdata.checks import short
+from marketdata.forms import EARLIEST
 from marketdata.models import Asset, Timeframe, is_symbol
 from marketdata.providers.base import Provider
 from marketdata.symbols import likely_class
@@ -17,6 +22,18 @@ def moment(text: str) -> datetime:
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2024-01-31 or 2024-01-31T14:30Z") from None
+
+
+def span(since: datetime | None, until: datetime | None) -> tuple[datetime | None, datetime]:
+    """The range to be asked for: what is to come can't be had, so it ends now. Raises `CommandError`."""
+    now = timezone.now()
+    end = min(until or now, now)
+    if since and since >= end:
+        limit = f"--until {short(until)}" if until and until <= now else "now"
+        raise CommandError(f"--since {short(since)} is not before {limit}: exchange the two, or leave one out.")
+    if since and since.date() < EARLIEST:
+        raise CommandError(f"No source here reaches back to {short(since)}; choose a day after {EARLIEST.year}.")
+    return since, end
 
 
 def provider(text: str) -> Provider:

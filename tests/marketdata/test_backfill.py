@@ -470,6 +470,12 @@ class TestCommand:
         assert status == 0
         assert lines[0] == "BTC-USDT 1h: 8 windows are covered already; nobody was asked."
 
+    @pytest.mark.parametrize("command", ["backfill", "fetch_candles"])
+    def test_what_is_to_come_is_not_asked_for(self, okx: Okx, command: str) -> None:
+        since = timezone.now() - timedelta(days=5)
+        call_command(command, "BTC-USDT", "--since", f"{since:%Y-%m-%d}", "--until", "9999-12-31", stdout=StringIO())
+        assert max(line.until for line in windows(Asset.objects.get())) <= timezone.now()
+
     def test_one_unknown_symbol_among_others_is_partial(self, okx: Okx) -> None:
         status, lines = self.command("BTC-USDT", "NOPE-USDT", "N$DA", "--timeframe", "1h", "--since", "2026-10-20",
                                      "--until", "2026-10-22", "--json")  # fmt: skip
@@ -503,6 +509,8 @@ class TestCommand:
         [
             (("--since", "yesterday"), "write 2024-01-31"),
             (("--since", "2024-02-01", "--until", "2024-01-01"), "exchange the two"),
+            (("--since", "9999-01-01"), "not before now"),
+            (("--since", "0001-01-01", "--timeframe", "1m"), "choose a day after 1900"),
             (("--provider", "yahu"), "there are"),
             (("--timeframe", "2d"), "invalid choice"),
         ],

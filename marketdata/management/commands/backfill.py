@@ -4,16 +4,14 @@ import argparse
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.db import InterfaceError, OperationalError
-from django.utils import timezone
 
 from marketdata.asking import Foreground
 from marketdata.backfill import backfill
-from marketdata.checks import short
 from marketdata.fetching import Refreshed
 from marketdata.jobs import row
-from marketdata.management.arguments import add_series_arguments, asset_called
+from marketdata.management.arguments import add_series_arguments, asset_called, span
 from marketdata.models import Asset, Timeframe, canonical
 from marketdata.reporting import EXIT_CODES, Bar, Report, Row, add_json_argument
 
@@ -44,16 +42,11 @@ class Command(BaseCommand):
         add_json_argument(parser)
 
     def handle(self, *symbols: str, **options: Any) -> None:
-        until = options["until"] or timezone.now()
-        if options["since"] and options["since"] >= until:
-            raise CommandError(
-                f"--since {short(options['since'])} is not before --until {short(until)}:"
-                " exchange the two, or leave one out."
-            )
+        since, until = span(options["since"], options["until"])
         report = Report(self.stdout, as_json=options["as_json"])
         assets = _assets(options["symbols"], options["timeframe"], report)
         with report.progress("Backfilling", total=1) as bar:
-            self._all(assets, options, report, bar)
+            self._all(assets, options | {"since": since, "until": until}, report, bar)
         if status := report.finish():
             raise SystemExit(status)
 

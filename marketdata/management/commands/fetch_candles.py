@@ -4,14 +4,12 @@ import argparse
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
+from django.core.management.base import BaseCommand, CommandParser
 
 from marketdata.asking import Foreground
-from marketdata.checks import short
 from marketdata.fetching import fetch, look
 from marketdata.jobs import row
-from marketdata.management.arguments import add_series_arguments, asset_called, count
+from marketdata.management.arguments import add_series_arguments, asset_called, count, span
 from marketdata.models import Asset, Timeframe, canonical
 from marketdata.providers.base import ProviderError
 from marketdata.reporting import EXIT_CODES, Report, Row, add_json_argument
@@ -47,16 +45,11 @@ class Command(BaseCommand):
         add_json_argument(parser)
 
     def handle(self, *symbols: str, **options: Any) -> None:
-        until = options["until"] or timezone.now()
-        if options["since"] and options["since"] >= until:
-            raise CommandError(
-                f"--since {short(options['since'])} is not before --until {short(until)}:"
-                " exchange the two, or leave one out."
-            )
+        since, until = span(options["since"], options["until"])
         report = Report(self.stdout, as_json=options["as_json"])
         wanted = {
             "timeframe": Timeframe(options["timeframe"]),
-            "since": options["since"],
+            "since": since,
             "until": until,
             "provider": options["provider"],
             "limit": options["limit"],
