@@ -72,10 +72,14 @@ def vouch(window: FetchWindow, newest: datetime | None) -> None:
     window.save(update_fields=["settled_until"])
 
 
-def failed(window: FetchWindow, error: Exception) -> None:
-    """Write down that there was no answer and why: it covers nothing."""
+def failed(window: FetchWindow, error: BaseException) -> None:
+    """Write down that nothing was stored and why: it covers nothing. Who was told to stop was interrupted."""
     window.state = FetchWindow.State.FAILED
     window.error_class, window.error = type(error).__name__[:40], str(error)[:300]
+    if not isinstance(error, Exception):
+        window.error_class, window.error = "Interrupted", "Its job was stopped before the answer was stored."
+    window.received = window.inserted = window.updated = window.quarantined = 0
+    window.settled_until = None
     _end(window)
 
 

@@ -265,6 +265,7 @@ FAILURES = {
     "AuthError": "key refused",
     "PlanLimit": "not in the plan",
     "Unasked": "not asked",
+    "Interrupted": "interrupted",
 }
 
 

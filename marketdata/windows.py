@@ -6,7 +6,7 @@ together.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -124,25 +124,29 @@ class Questions:
             window = self._begin(since, until)
             assert window
             window.asked_at = asked_at
-        piece = self._on_our_basis(piece)
-        if why := self._past_changed(piece, look=look and not self.is_fallback):
+        with self._failing(window):
+            piece = self._on_our_basis(piece)
+            why = self._past_changed(piece, look=look and not self.is_fallback)
+        if why:
             coverage.answered(window, received=piece.candles.num_rows, vouches=False)
             raise PastChanged(why, self.source)
-        kept, lacking = self._keep(window, piece)
+        with self._failing(window):
+            kept, lacking = self._keep(window, piece)
         return self._ask_once_more(window, kept, lacking)
 
     @contextmanager
     def _failing(self, window: FetchWindow | None) -> Iterator[None]:
-        """The ledger is told of an answer that there is nothing, and of a failure."""
+        """The ledger is told of an answer that there is nothing, and of whatever kept one from being stored."""
         try:
             yield
         except NoData:
             if window:
                 coverage.answered(window)
             raise
-        except Exception as error:
-            if window and not isinstance(error, DatabaseError):
-                coverage.failed(window, error)
+        except BaseException as error:  # a job that is told to stop, too
+            if window:
+                with suppress(DatabaseError):  # it may be the database that failed; then the next fetch says so
+                    coverage.failed(window, error)
             raise
 
     def _begin(self, since: datetime, until: datetime) -> FetchWindow | None:
@@ -273,7 +277,7 @@ class Questions:
                 continue
             except ProviderError as error:
                 return replace(kept, error=error)
-            with transaction.atomic():
+            with self._failing(part), transaction.atomic():
                 counts = self._store(piece.candles)
                 self._tell(part, piece, counts, vouches=True)
             kept = replace(kept, counts=both(kept.counts, counts))

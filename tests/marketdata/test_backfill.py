@@ -20,6 +20,7 @@ from marketdata.fetching import refresh
 from marketdata.jobs import backfill_asset, fill_gaps
 from marketdata.models import Asset, Candle, FetchWindow, ProviderState, Series, Timeframe
 from tests import cast
+from tests.house import owner
 from tests.loopback.okx import Okx
 from tests.loopback.yahoo import Yahoo
 from universes.jobs import backfill as backfill_universe
@@ -376,6 +377,42 @@ class TestJob:
         assert len(okx.candles()) - before <= 6
         assert [line.error_class for line in windows(bitcoin, state="failed")] == ["Interrupted"]
         assert not windows(bitcoin, state="asking")
+
+
+class TestNothingStaysOpen:
+    """A question whose end is known is never told as one that is being asked."""
+
+    def test_when_its_job_is_stopped(self, okx: Okx) -> None:
+        class Stopped(Quiet):
+            def wait_for(self, call):
+                if len(okx.candles()) >= 2:
+                    raise KeyboardInterrupt
+                return call()
+
+        bitcoin = coin()
+        with pytest.raises(KeyboardInterrupt):
+            backfill.backfill([bitcoin], H1, NOW - timedelta(days=50), Stopped(), until=NOW)
+        assert [(line.state, line.error_class) for line in windows(bitcoin)] == [
+            ("answered", ""), ("answered", ""), ("failed", "Interrupted"),
+        ]  # fmt: skip
+
+    def test_when_what_came_cannot_be_stored(self, okx: Okx) -> None:
+        bitcoin = coin()
+        with owner() as database:
+            database.execute(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no more'; END $$;"
+                "CREATE TRIGGER refuse BEFORE INSERT ON marketdata_candle FOR EACH ROW EXECUTE FUNCTION refuse()"
+            )
+        try:
+            done = run(bitcoin, days=3)[0]
+        finally:
+            with owner() as database:
+                database.execute("DROP FUNCTION refuse CASCADE")
+        assert done.status == "failed"
+        (line,) = windows(bitcoin)
+        assert (line.state, line.inserted, line.settled_until) == ("failed", 0, None)
+        assert "no more" in line.error
+        assert run(bitcoin, days=3)[0].counts.inserted == 72
 
 
 class TestGaps:
