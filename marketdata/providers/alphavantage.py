@@ -113,6 +113,7 @@ def _fetched(question: "Question", since: datetime, until: datetime, content: Ma
     now, days = timezone.now(), {_midnight(date.fromisoformat(day)): bar for day, bar in content[SERIES].items()}
     if not days:
         raise NoData(f"{LABEL} has no daily candles of {question.symbol}.")
+    rest.must_be_of(question, question.symbol, content["Meta Data"].get("2. Symbol"))
     begins = min(days)
     if until <= begins:
         raise PlanLimit(

@@ -84,6 +84,12 @@ def malformed(question: Question, how: str) -> MalformedResponse:
     )
 
 
+def must_be_of(question: Question, symbol: str, told: object) -> None:
+    """Raises `MalformedResponse` for an answer about something else: of a cache between, or two mixed up."""
+    if told and str(told).casefold() != symbol.casefold():
+        raise malformed(question, f"it is about {told}")
+
+
 @contextmanager
 def reading(question: Question) -> Iterator[None]:
     """Whatever an answer makes of the code that reads it is the answer's fault: a zone that is a directory, a day

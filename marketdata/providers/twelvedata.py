@@ -198,7 +198,10 @@ def _question(spelling: str, timeframe: Timeframe, since: datetime, until: datet
 def _page(
     question: "Question", timeframe: Timeframe, since: datetime, until: datetime, content: Mapping[str, Any]
 ) -> _Page:
+    from marketdata.providers import rest
+
     meta, now = content["meta"], timezone.now()
+    rest.must_be_of(question, question.symbol.partition(":")[0], meta.get("symbol"))  # which leaves the exchange out
     zone = ZoneInfo(str(meta.get("exchange_timezone") or "UTC"))
     rows, unfinished = [], 0
     for at, values in _rows(content["values"], timeframe):

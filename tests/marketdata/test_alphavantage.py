@@ -85,6 +85,13 @@ class TestAlphaVantage(ProviderContract):
         assert cut.begins is None
 
 
+def test_another_symbol_s_candles_are_not_this_ones(alphavantage: AlphaVantage, monkeypatch) -> None:
+    honest = loopback._meta
+    monkeypatch.setattr(loopback, "_meta", lambda symbol: honest("MSFT"))
+    with pytest.raises(MalformedResponse, match=r"AAPL can't be read \(it is about MSFT"):
+        ask()
+
+
 @pytest.mark.parametrize("zone", ["America", "A" * 300, "../UTC", 7, ["UTC"]])
 def test_a_zone_that_is_none_is_an_answer_that_cannot_be_read(alphavantage: AlphaVantage, monkeypatch, zone) -> None:
     honest = loopback._meta

@@ -93,6 +93,16 @@ class TestOddAnswers:
         with pytest.raises(MalformedResponse, match="can't be read"):
             ask()
 
+    def test_another_symbol_s_candles(self, answers) -> None:
+        answers("meta", symbol="MSFT")
+        with pytest.raises(MalformedResponse, match=r"AAPL can't be read \(it is about MSFT"):
+            ask()
+
+    def test_a_symbol_comes_back_without_its_exchange(self, answers, twelvedata: TwelveData) -> None:
+        twelvedata.listings["AAPL:NASDAQ"] = twelvedata.listings["AAPL"]
+        answers("meta", symbol="AAPL")
+        assert ask("AAPL:NASDAQ").candles.num_rows
+
     @pytest.mark.parametrize("label", [7, None, "", "yesterday", "9" * 5000, [], {"at": 1}])
     def test_a_moment_that_is_none(self, answers, label) -> None:
         answers("values", datetime=label)
