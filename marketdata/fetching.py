@@ -242,7 +242,10 @@ def remembered(walk: Walk, lacks: list[Lack], until: datetime, missing: tuple[Ga
     clipped = [str(lack.why) for lack in lacks if isinstance(lack.why, TooFarBack)]
     error = _told_of(walk, refused[0]) if refused else None
     if not walk.asset._state.adding:  # else nobody has confirmed it, so there is nothing to keep
-        _remember_failure(walk, error) if error else _remember_success(walk, until)
+        if error and _is_of_the_newest(walk, refused):
+            _remember_failure(walk, error)
+        elif not error or until > max(lack.until for lack in refused):
+            _remember_success(walk, until)
     text = " ".join(
         [*([str(error)] if error else clipped[:1]), *walk.notes, *_quarantined(walk.counts), *_listed(missing)]
     )
@@ -276,6 +279,15 @@ def _told_of(walk: Walk, lack: Lack) -> ProviderError:
         f"{error} It knew it until now: delisted or renamed? The {series.candle_count:,} candles"
         f" until {series.last_open:%Y-%m-%d} are kept."
     )
+
+
+def _is_of_the_newest(walk: Walk, lacks: list[Lack]) -> bool:
+    """Whether the newest candles are among what lacks, or there are none yet. What lacks of the past alone makes no
+    series a failing one, which would be asked for at other times than when its market has made a candle.
+    """
+    newest = timezone.now() - walk.timeframe.length
+    stored = Series.objects.filter(asset=walk.asset, timeframe=walk.timeframe, candle_count__gt=0)
+    return any(lack.until >= newest for lack in lacks) or not stored.exists()
 
 
 def _remember_success(walk: Walk, until: datetime) -> None:

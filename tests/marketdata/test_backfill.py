@@ -379,6 +379,20 @@ class TestJob:
         assert not windows(bitcoin, state="asking")
 
 
+def test_history_that_cannot_be_had_makes_no_series_a_failing_one(okx: Okx) -> None:
+    """Its newest candles are there, and it is due when its market makes the next."""
+    bitcoin, now = coin(), timezone.now()
+    run(bitcoin, days=10, until=now)
+    due = Series.objects.get().due_at
+    okx.fail("BTC-USDT", "503")
+    done = run(bitcoin, days=10, until=now - timedelta(days=20))[0]
+    assert (done.status, "OKX" in done.error) == ("failed", True)
+    series = Series.objects.get()
+    assert (series.failed_at, series.failure, series.due_at) == (None, "", due)
+    assert run(bitcoin, days=10, until=now, again=True)[0].status == "failed"
+    assert Series.objects.get().failed_at
+
+
 class TestNothingStaysOpen:
     """A question whose end is known is never told as one that is being asked."""
 
