@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Literal
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from marketdata import chains
@@ -26,20 +26,26 @@ TEXTS = {"name": 200, "exchange": 40, "currency": 10, "sector": 100, "industry":
 
 @dataclass(frozen=True)
 class Known:
-    """What became of one asset. `error` is a sentence for people; `unanswered` if a provider did not answer at all."""
+    """What became of one asset. `error` is a sentence for people; `unanswered` if a provider did not answer at all,
+    `unasked` if it was not asked, because it has not answered others.
+    """
 
     asset: Asset
     status: Literal["done", "failed"] = "done"
     changed: tuple[str, ...] = ()
     error: str = ""
     unanswered: bool = False
+    unasked: bool = False
 
 
 def due() -> QuerySet[Asset]:
-    """The assets whose facts are a week old or were never asked for: confirmed stocks, ETFs and funds; oldest first."""
+    """The assets whose facts are a week old or were never told: confirmed stocks, ETFs and funds.
+
+    In no order, so that the same few that can't be read don't come before all others every time.
+    """
     old = Q(facts_at=None) | Q(facts_at__lte=timezone.now() - AGE)
     found = Asset.objects.filter(old, asset_class__in=CLASSES, is_sample=False).exclude(validated_at=None)
-    return found.order_by(F("facts_at").asc(nulls_first=True), "symbol")
+    return found.order_by("?")
 
 
 def refresh(asset: Asset, wait: Waits) -> Known:
@@ -59,8 +65,8 @@ def refresh(asset: Asset, wait: Waits) -> Known:
     )
     if first.answered:  # a no is an answer for this week
         Asset.objects.filter(pk=asset.pk).update(facts_at=timezone.now())
-    unanswered = isinstance(first, Unasked) or not first.answered
-    return Known(asset, "failed", error=_plain(str(first)), unanswered=unanswered)
+    unasked = isinstance(first, Unasked)
+    return Known(asset, "failed", error=_plain(str(first)), unanswered=unasked or not first.answered, unasked=unasked)
 
 
 def _sources(asset: Asset) -> Iterator[tuple[Provider, KnowsFundamentals]]:

@@ -163,19 +163,23 @@ def run_refresh_facts(params: RefreshFacts, run: Run) -> Outcome:
         if found.status == "failed":
             run.say(f"{asset}: {found.error}", JobLine.Level.WARNING)
             lacking.append(found)
+        if found.unasked:
+            return _facts_outcome(len(waiting), number + 1, lacking)
     run.step(len(waiting), len(waiting))
-    return _facts_outcome(len(waiting), lacking)
+    return _facts_outcome(len(waiting), len(waiting), lacking)
 
 
-def _facts_outcome(many: int, lacking: list[fundamentals.Known]) -> Outcome:
+def _facts_outcome(many: int, asked: int, lacking: list[fundamentals.Known]) -> Outcome:
     if not many:
         return Outcome("All facts are less than a week old.")
-    had = f"Facts of {many - len(lacking)} of {many} assets refreshed"
+    had = f"Facts of {asked - len(lacking)} of {many} assets refreshed"
+    if asked < many:
+        had += f", {many - asked} left for the next time"
     if not lacking:
         return Outcome(f"{had}.")
     result = {"missing": [{"symbol": one.asset.symbol, "reason": one.error} for one in lacking]}
     names = ", ".join(one.asset.symbol for one in lacking[:5]) + (" and others" if len(lacking) > 5 else "")
-    state: Literal["partial", "failed"] = "failed" if len(lacking) == many else "partial"
+    state: Literal["partial", "failed"] = "failed" if len(lacking) == asked else "partial"
     return Outcome(f"{had}; not of {names}: {lacking[0].error}", state, result)
 
 

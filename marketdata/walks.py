@@ -170,7 +170,8 @@ class Walk:
                 break
             if place:
                 self.wait.say(f"{lacks[0].why} {source.label} is asked for {self.asset} instead.")
-            lacks = Lack.merged(self._ask_source(source, lacks, is_fallback=place > 0, told=since is not None))
+            is_fallback = place > 0 or (not self.only and self._stands_in(source))
+            lacks = Lack.merged(self._ask_source(source, lacks, is_fallback=is_fallback, told=since is not None))
         return lacks
 
     def _bring_anew(self, since: datetime | None, until: datetime, source: Provider) -> list[Lack]:
@@ -183,6 +184,14 @@ class Walk:
         if self.backwards and not lacks:
             return self._bring(since, until)
         return lacks
+
+    def _stands_in(self, source: Provider) -> bool:
+        """Whether what is stored came from a provider that is asked before this one and can't be just now."""
+        if self.asset._state.adding:
+            return False
+        series = Series.objects.filter(asset=self.asset, timeframe=self.timeframe).first()
+        order = chains.names(self.asset.asset_class)
+        return series is not None and series.source in order[: order.index(source.name)]
 
     def start(self, since: datetime | None) -> datetime:
         """`since`, or else the usual depth."""

@@ -108,7 +108,7 @@ def refresh(universe: Universe, user: User, timeframe: Timeframe = Timeframe.D1)
         owner=user,
         subject=universe.name,
         subject_url=universe.get_absolute_url(),
-        key=f"universe:{universe.pk}",
+        key=f"universe:{universe.pk}:{Timeframe(timeframe)}",
     )
 
 

@@ -7,7 +7,7 @@ exchange; what an exchange's timeframes are is read from ccxt when somebody asks
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -64,11 +64,10 @@ class CcxtExchange:
         return history(self, spelling, timeframe, since, until)
 
 
-@cache
+@lru_cache(maxsize=256)  # people type these names
 def called(name: str) -> CcxtExchange | None:
     """The exchange that ccxt calls so; None if there is none. Does not import ccxt."""
-    place = _place() / f"{name}.py"
-    if not re.fullmatch(r"[a-z0-9]{2,30}", name) or not place.is_file():
+    if not re.fullmatch(r"[a-z0-9]{2,30}", name) or not (place := _place() / f"{name}.py").is_file():
         return None
     found = re.search(r"'name': '([^']+)'", place.read_text()[:10_000])
     known = {

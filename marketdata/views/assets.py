@@ -228,5 +228,7 @@ def exact(value: Any) -> str:
 
 @require_POST
 def refresh(request: Signed, symbol: str) -> HttpResponse:
-    """Ask a provider for what is new: a job, whose progress is shown in place."""
-    return upkeep.started(request, refresh_asset(asset_called(symbol), request.user))
+    """Ask a provider for what is new of the timeframe that is shown: a job, whose progress is shown in place."""
+    wanted = request.POST.get("timeframe", "")
+    timeframe = Timeframe(wanted) if wanted in Timeframe.values else Timeframe.D1
+    return upkeep.started(request, refresh_asset(asset_called(symbol), request.user, timeframe))

@@ -1,11 +1,13 @@
 """Whom to ask for which kind of asset, and in which order."""
 
+from dataclasses import replace
+
 import pytest
 
 from marketdata import chains, credentials, sources
 from marketdata.asking import Foreground
 from marketdata.fetching import refresh
-from marketdata.models import Asset, AssetClass, Candle, FallbackChain, Spelling, Timeframe, canonical
+from marketdata.models import Asset, AssetClass, Candle, CandleRevision, FallbackChain, Spelling, Timeframe, canonical
 from marketdata.providers import named
 from marketdata.symbols import likely_class
 from tests.loopback.keyed import twelvedata as twelvedata_fixture
@@ -103,6 +105,22 @@ def test_the_second_is_asked_when_the_first_has_used_its_day_up(twelvedata: Twel
     assert len(twelvedata.requests) == 1
     refresh(Asset.objects.create(symbol="XAU-USD", asset_class="commodity"), Timeframe.D1, Foreground(said.append))
     assert len(twelvedata.requests) == 1  # it said that it was enough for today
+
+
+def test_who_stands_in_for_one_that_lost_its_key_only_fills_what_lacks(
+    twelvedata: TwelveData, yahoo: Yahoo, settings
+) -> None:
+    asset = Asset.objects.create(symbol="EUR-USD", asset_class="fx")
+    assert refresh(asset, Timeframe.D1, Foreground()).counts.inserted > 1000
+    before, newest = Candle.objects.order_by("-open_time")[1], Candle.objects.latest("open_time").open_time
+    Candle.objects.filter(open_time=newest).delete()
+    yahoo.listings["EURUSD=X"] = replace(yahoo.listings["EURUSD=X"], level=1.19)
+    settings.TWELVEDATA_API_KEY = ""
+    done = refresh(asset, Timeframe.D1, Foreground(), again=True)
+    assert (done.counts.inserted, done.counts.updated) == (1, 0)
+    assert Candle.objects.get(open_time=newest).source == "yahoo"
+    assert Candle.objects.get(open_time=before.open_time).close == before.close
+    assert not CandleRevision.objects.exists()
 
 
 def test_yahoos_gold_says_that_it_is_a_future(yahoo: Yahoo) -> None:
