@@ -3,8 +3,9 @@
 import argparse
 from argparse import ArgumentParser
 from datetime import UTC, datetime
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from marketdata import providers
@@ -13,6 +14,18 @@ from marketdata.forms import EARLIEST
 from marketdata.models import Asset, Timeframe, is_symbol
 from marketdata.providers.base import Provider
 from marketdata.symbols import likely_class
+
+
+class Explained(BaseCommand):
+    """A command whose help ends in examples, printed as they are written."""
+
+    explanation = ""
+
+    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
+        as_written = argparse.RawDescriptionHelpFormatter
+        return super().create_parser(
+            prog_name, subcommand, epilog=self.explanation, formatter_class=as_written, **options
+        )
 
 
 def moment(text: str) -> datetime:

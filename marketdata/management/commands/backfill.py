@@ -4,14 +4,13 @@ import argparse
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandParser
 from django.db import InterfaceError, OperationalError
 
 from marketdata.asking import Foreground
 from marketdata.backfill import backfill
 from marketdata.fetching import Refreshed
 from marketdata.jobs import row
-from marketdata.management.arguments import add_series_arguments, asset_called, span
+from marketdata.management.arguments import Explained, add_series_arguments, asset_called, span
 from marketdata.models import Asset, Timeframe, canonical
 from marketdata.reporting import EXIT_CODES, Bar, Report, Row, add_json_argument
 
@@ -25,17 +24,9 @@ on where it was when you type the same again. BACKFILL_PARALLEL assets are worke
 """
 
 
-class Command(BaseCommand):
+class Command(Explained):
     help = "Fetch the history of assets backwards from now, until --since or until the provider has no more."
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=f"{EXAMPLES}\n{EXIT_CODES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **options,
-        )
+    explanation = f"{EXAMPLES}\n{EXIT_CODES}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_series_arguments(parser, since="five years ago for days, two for hours, seven days for minutes; settings")

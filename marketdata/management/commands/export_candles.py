@@ -6,10 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from marketdata.checks import short
-from marketdata.management.arguments import moment
+from marketdata.management.arguments import Explained, moment
 from marketdata.models import Asset, Series, Timeframe
 
 EXPLANATION = """
@@ -28,17 +28,9 @@ Exit status: 0 done, 1 nothing written because a symbol or its candles are not t
 """
 
 
-class Command(BaseCommand):
+class Command(Explained):
     help = "Write the stored candles of assets as CSV."
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=EXPLANATION,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **options,
-        )
+    explanation = EXPLANATION
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         argument = parser.add_argument

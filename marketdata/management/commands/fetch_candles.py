@@ -4,12 +4,11 @@ import argparse
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandParser
 
 from marketdata.asking import Foreground
 from marketdata.fetching import fetch, look
 from marketdata.jobs import row
-from marketdata.management.arguments import add_series_arguments, asset_called, count, span
+from marketdata.management.arguments import Explained, add_series_arguments, asset_called, count, span
 from marketdata.models import Asset, Timeframe, canonical
 from marketdata.providers.base import ProviderError
 from marketdata.reporting import EXIT_CODES, Report, Row, add_json_argument
@@ -25,17 +24,9 @@ again, unless you say --again; that changes nothing but what the provider has ch
 """
 
 
-class Command(BaseCommand):
+class Command(Explained):
     help = "Fetch candles of assets from a provider and store them, or only show them (--print)."
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=f"{EXAMPLES}\n{EXIT_CODES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **options,
-        )
+    explanation = f"{EXAMPLES}\n{EXIT_CODES}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_series_arguments(parser, since="as far as a backfill goes, or as far as the provider reaches")

@@ -5,10 +5,10 @@ import json
 from datetime import datetime
 from typing import Any, NoReturn
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError
 
 from marketdata.checks import short
-from marketdata.management.arguments import moment
+from marketdata.management.arguments import Explained, moment
 from marketdata.models import Asset, Series, Timeframe
 from marketdata.reporting import add_json_argument, iso
 
@@ -22,17 +22,9 @@ Exit status: 0 also if there are gaps, 1 if the series can't be judged (the text
 SHOWN = 40  # gaps, for people; --json gives all
 
 
-class Command(BaseCommand):
+class Command(Explained):
     help = "List the candles that an asset's market should have and that are not stored."
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **options,
-        )
+    explanation = EXAMPLES
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         argument = parser.add_argument

@@ -4,9 +4,8 @@ import argparse
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
-
 from marketdata import actions, splits
+from marketdata.management.arguments import Explained
 from marketdata.models import Asset, CorporateAction, Series, Timeframe
 from marketdata.providers.base import Action
 from marketdata.reporting import add_json_argument
@@ -25,17 +24,9 @@ exit status: 0 if every symbol is known and has daily candles, 1 if none is, 3 i
 """
 
 
-class Command(BaseCommand):
+class Command(Explained):
     help = "Find the splits in stored daily prices, and list what is known of an asset's splits."
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=EXPLANATION,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **options,
-        )
+    explanation = EXPLANATION
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help="whose splits to find")

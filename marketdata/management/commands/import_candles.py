@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
-
 from marketdata import splits
 from marketdata.appending import ingest_many
 from marketdata.ingestion import Ingested, ingest
+from marketdata.management.arguments import Explained
 from marketdata.models import Asset, AssetClass, Timeframe
 from marketdata.providers.files import FileSeries, NoCandles, Wishes, reading
 from marketdata.providers.tabular import FileError
@@ -36,17 +35,9 @@ examples:
 """
 
 
-class Command(BaseCommand):
+class Command(Explained):
     help = "Store the candles of files, or of all files in directories."
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=EXPLANATION,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **options,
-        )
+    explanation = EXPLANATION
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         argument = parser.add_argument

@@ -5,10 +5,11 @@ import getpass
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from marketdata import credentials, providers
 from marketdata.asking import quota_left
+from marketdata.management.arguments import Explained
 
 EXAMPLES = """
 examples:
@@ -20,17 +21,9 @@ The key is never an argument: arguments are seen by everybody on the machine and
 """
 
 
-class Command(BaseCommand):
+class Command(Explained):
     help = "Store a provider's API key, encrypted, or forget the stored one (--forget)."
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **options,
-        )
+    explanation = EXAMPLES
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("provider", choices=list(credentials.VARIABLES), metavar="PROVIDER",
