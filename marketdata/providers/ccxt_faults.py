@@ -43,9 +43,7 @@ def named(
             return error
         case ccxt.RateLimitExceeded() | ccxt.DDoSProtection():
             return _limited(source, spelling, headers)
-        case ccxt.BaseError() if status in LIMITING or (
-            isinstance(error, ccxt.ExchangeNotAvailable) and "429" in str(error)
-        ):
+        case ccxt.BaseError() if status in LIMITING:
             return _limited(source, spelling, headers)
         case ccxt.RequestTimeout():
             return ProviderTimeout(
