@@ -231,12 +231,12 @@ def merging(scene: Scene) -> list[tuple[str, ...]]:
     scene.owner.execute("CREATE TABLE bare (LIKE marketdata_candle INCLUDING CONSTRAINTS INCLUDING INDEXES)")
 
     def candles(at: datetime) -> pa.Table:
-        texts = {"open": "10.25", "high": "10.75", "low": "10", "close": "10.5", "volume": "123456"}
+        texts = {"open": "100.25", "high": "100.75", "low": "100", "close": "100.5", "volume": "123456"}
         return pa.Table.from_pylist([{"open_time": at, "adj_close": None, "quote_volume": None, **texts}], schema())
 
     def copy(day: int) -> None:
         lines = "".join(
-            f"{asset.pk},1d,{NEWEST + timedelta(days=day - 9):%Y-%m-%d}T00:00Z,10.25,10.75,10,10.5,,123456,,bench,"
+            f"{asset.pk},1d,{NEWEST + timedelta(days=day - 9):%Y-%m-%d}T00:00Z,100.25,100.75,100,100.5,,123456,,bench,"
             f"{NEWEST:%Y-%m-%d}T00:00Z\n"
             for asset in assets
         )
