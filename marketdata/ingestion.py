@@ -24,6 +24,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ GUARD_LEAST = 20  # fewer common candles than this tell nothing
 REASONS = 5  # that a call names
 
 
+@cache
 def schema() -> "pa.Schema":
     """A table of candles: the open in UTC, and the numbers as the text that the source gave, so that nothing is lost.
 
@@ -166,6 +168,8 @@ def _faults(asset: Asset, timeframe: Timeframe, candles: "pa.Table", final: bool
 
 def checked(candles: "pa.Table") -> "pa.Table":
     """The columns that count, in their order. Raises `ValueError` if the table is not of `schema()`."""
+    if candles.schema.equals(schema()):
+        return candles
     for wanted in schema():
         if wanted.name not in candles.column_names or candles.schema.field(wanted.name).type != wanted.type:
             raise ValueError(f"candles need a column {wanted.name} of type {wanted.type}")
