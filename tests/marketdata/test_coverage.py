@@ -101,7 +101,7 @@ class TestUncovered:
             cursor.execute(
                 "INSERT INTO marketdata_fetchwindow (asset_id, timeframe, provider, since, until, settled_until, state,"
                 " received, inserted, updated, quarantined, exhausted, error_class, error, asked_at)"
-                " SELECT %s, CASE WHEN n %% 50 = 0 THEN '1h' ELSE '1m' END, 'okx', %s + n * interval '1 hour',"
+                " SELECT %s, CASE WHEN n %% 500 = 0 THEN '1h' ELSE '1m' END, 'okx', %s + n * interval '1 hour',"
                 " %s + (n + 1) * interval '1 hour', %s + (n + 1) * interval '1 hour', 'answered', 1, 1, 0, 0, false,"
                 " '', '', now() FROM generate_series(0, 19999) AS n",
                 [asset().pk, START, START, START],
