@@ -1,18 +1,23 @@
 """What a person decides about candles that failed a check: release them into the series, or reject them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
 from itertools import groupby
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from marketdata import staging
+from marketdata import splits, staging
 from marketdata.checks import NUMBERS
 from marketdata.ingestion import Ingested, ingest, schema
-from marketdata.models import QuarantinedCandle
+from marketdata.models import QuarantinedCandle, Timeframe
 
 State = QuarantinedCandle.State
+PRICES = ("open", "high", "low", "close", "adj_close")
 SINGLY = 100  # so many are released one by one if they can't be together
 
 
@@ -137,7 +142,8 @@ def _stored(candles: list[QuarantinedCandle]) -> Ingested:
     import pyarrow as pa
 
     one = candles[0]
-    rows = [{"open_time": candle.open_time, **{name: candle.raw.get(name) for name in NUMBERS}} for candle in candles]
+    shares = splits.since(one.asset, Timeframe(one.timeframe))
+    rows = [{"open_time": candle.open_time, **_numbers(candle, shares)} for candle in candles]
     counts = ingest(
         one.asset,
         one.timeframe,
@@ -149,6 +155,17 @@ def _stored(candles: list[QuarantinedCandle]) -> Ingested:
     if counts.quarantined:
         raise CannotDecide(f"{one.asset} {one.timeframe} can't be released: {'; '.join(counts.problems)}.")
     return counts
+
+
+def _numbers(candle: QuarantinedCandle, shares: Callable[[datetime, datetime], Fraction]) -> dict[str, str | None]:
+    """What came; on the basis of after the splits that happened while it was held. Money stays what it is."""
+    told: dict[str, str | None] = {name: candle.raw.get(name) for name in NUMBERS}
+    many = shares(candle.open_time, candle.received_at) if candle.open_time else Fraction(1)
+    for name in (*PRICES, "volume") if many != 1 else ():
+        ratio = many if name == "volume" else 1 / many
+        with suppress(ArithmeticError, TypeError):  # what is no number is refused as it came
+            told[name] = str(Decimal(str(told[name])) * ratio.numerator / ratio.denominator)
+    return told
 
 
 def _decide(candles: list[QuarantinedCandle], state: QuarantinedCandle.State, by: str) -> None:

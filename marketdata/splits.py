@@ -1,8 +1,11 @@
 """What a split does to candles that are stored already, and splits that only stored prices tell of."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from fractions import Fraction
+from math import prod
 from typing import Any
 
 from django.db import connection, transaction
@@ -84,6 +87,28 @@ def _divide(asset: Asset, timeframe: Timeframe, split: CorporateAction) -> int:
                 revision=F("revision") + 1, revised_at=scope["now"], changed_at=scope["now"]
             )
     return count
+
+
+def since(asset: Asset, timeframe: Timeframe) -> Callable[[datetime, datetime], Fraction]:
+    """How many shares have become of one by splits that a candle knew nothing of: by its open and when it was told.
+
+    1 where the series is as traded. For candles that are stored only now, such as released ones.
+    """
+    if not Series.objects.filter(asset=asset, timeframe=timeframe, basis=Basis.SPLIT).exists():
+        return lambda opened, told: Fraction(1)
+    zone = actions.zone_of(asset)
+    steps = [
+        (actions.begins(asset, split.ex_date, timeframe), datetime.combine(split.ex_date, time(), zone), split.value)
+        for split in actions.current(asset).filter(kind=CorporateAction.Kind.SPLIT, derived=False)
+    ]
+
+    def shares(opened: datetime, told: datetime) -> Fraction:
+        return prod(
+            (adjustment.fraction(value) for after, happened, value in steps if opened < after and told < happened),
+            start=Fraction(1),
+        )
+
+    return shares
 
 
 # --- Splits that only the prices tell of -------------------------------------------------------------------------

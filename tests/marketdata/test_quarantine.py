@@ -1,10 +1,13 @@
 """Deciding about candles that failed a check."""
 
+from datetime import timedelta
+from decimal import Decimal
+
 import pytest
 from django.utils import timezone
 
 from marketdata.ingestion import ingest
-from marketdata.models import Asset, Candle, CandleRevision, QuarantinedCandle
+from marketdata.models import Asset, Candle, CandleRevision, CorporateAction, QuarantinedCandle
 from marketdata.quarantine import CannotDecide, Decided, reject, reject_many, release, release_many
 from tests.marketdata.candles import closes, day, row, table
 
@@ -32,6 +35,26 @@ def test_release_stores_the_candle_over_the_one_that_is_there(acme):
     assert candle.decided_at is not None
     assert closes(acme) == {day(1): 10}
     assert CandleRevision.objects.get().close == 11
+
+
+def test_a_split_that_happened_meanwhile_counts(acme):
+    """Everything else was divided when it became known; what was held then is when it is released."""
+    put(acme, row(day(0)), row(day(1)), row(day(1), close="10"))
+    split = day(2).date()
+    QuarantinedCandle.objects.update(received_at=day(1) + timedelta(hours=22))
+    CorporateAction.objects.create(asset=acme, kind="split", ex_date=split, value=4, source="test")
+    release(held(), "stella")
+    stored = Candle.objects.get(asset=acme, open_time=day(1))
+    assert (stored.high, stored.close) == (Decimal(12) / 4, Decimal(10) / 4)
+    assert stored.volume == 4 * Decimal(held().raw["volume"])
+    assert closes(acme)[day(0)] == 11
+
+
+def test_but_not_one_that_it_knew_of(acme):
+    put(acme, row(day(0)), row(day(1)), row(day(1), close="10"))
+    CorporateAction.objects.create(asset=acme, kind="split", ex_date=day(2).date(), value=4, source="test")
+    release(held(), "stella")
+    assert closes(acme)[day(1)] == 10
 
 
 def test_the_released_one_wins_when_both_come_again(acme):
