@@ -7,15 +7,16 @@ names of the style sheet's tokens ("--gain"), which the page puts in for its the
 import base64
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from math import log10
 from typing import TYPE_CHECKING, Any, cast
 
 from django.db import connection
 
 from chronos.core import figures
-from marketdata.models import Asset, Series, Timeframe
+from marketdata import actions
+from marketdata.models import Asset, AssetClass, Series, Timeframe
 
 if TYPE_CHECKING:
     from marketdata.multipliers import Adjust
@@ -42,9 +43,10 @@ INTRADAY_RANGES: tuple[tuple[str, str, timedelta | None], ...] = (
     ("all", "All", None),
 )
 
-# Longer bars to join candles into: length, how SQL names a candle's bar, what one is called.
-_BIN = "date_bin('{}', open_time, timestamptz '2000-01-03 00:00+00')"  # a Monday, so that weeks begin on Mondays
-_TRUNC = "date_trunc('{}', open_time, 'UTC')"
+# Longer bars to join candles into: length, how SQL names a candle's bar, what one is called. A session of Sydney's is
+# two days of UTC, so days and what is made of them are those of the market's own clock.
+_BIN = "date_bin('{}', open_time AT TIME ZONE %(zone)s, timestamp '2000-01-03 00:00')"  # a Monday: weeks begin on one
+_TRUNC = "date_trunc('{}', open_time AT TIME ZONE %(zone)s)"
 _LADDER: tuple[tuple[timedelta, str, str], ...] = (
     (timedelta(minutes=5), _BIN.format("5 minutes"), "5 minutes"),
     (timedelta(minutes=15), _BIN.format("15 minutes"), "15 minutes"),
@@ -102,7 +104,7 @@ ADJUSTMENTS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Bar:
-    """One drawn bar: a candle, or several joined. `time` is the open of its first."""
+    """One drawn bar: a candle, or several joined. `time` is the open of its first, of a day or more its date."""
 
     time: datetime
     open: float
@@ -178,12 +180,27 @@ def span(asset: Asset, series: Series, chosen: str, width: int = USUAL, adjust: 
         "since": since,
         "until": until,
     }
+    zone = _zone(asset, timeframe, step)
+    values["zone"] = str(zone)
     factors = _factors(asset, series, adjust)
     how = _MULTIPLIED if factors else _UNCHANGED
     with connection.cursor() as cursor:
         cursor.execute((_JOINED if step else _CANDLES).format(bin=step[1] if step else "", **how), values | factors)
         bars = [Bar(*found) for found in cursor.fetchall()]
+    if zone is not UTC:
+        days = [bar.time.astimezone(zone).date() for bar in bars]
+        bars = [replace(bar, time=datetime.combine(day, time(), UTC)) for bar, day in zip(bars, days, strict=True)]
     return Span(asset, timeframe, bars, step[2] if step else timeframe.label, step is not None)
+
+
+def _zone(asset: Asset, timeframe: Timeframe, step: tuple[timedelta, str, str] | None) -> tzinfo:
+    """By whose clock candles are joined, and by whose date the bars are named."""
+    if step is None or step[0] < timedelta(days=1) or timeframe.is_daily:  # those are named by their date already
+        return UTC
+    if asset.asset_class in (AssetClass.CRYPTO, AssetClass.FX):
+        return UTC
+    zone: tzinfo = actions.zone_of(asset)
+    return zone
 
 
 def _factors(asset: Asset, series: Series, adjust: str) -> dict[str, list[Any]]:

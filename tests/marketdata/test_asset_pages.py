@@ -11,9 +11,11 @@ from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 
-from marketdata import charts
+from marketdata import calendars, charts
+from marketdata.ingestion import ingest
 from marketdata.models import Asset, AssetClass, CorporateAction, QuarantinedCandle, Spelling, Timeframe
 from tests import cast
+from tests.marketdata.candles import row, table
 from tests.prices import stored, walk
 
 pytestmark = pytest.mark.usefixtures("house")
@@ -219,3 +221,18 @@ def test_prices_are_shown_raw_split_adjusted_or_total(page):
     text = page.get("/assets/NVDA/?adjust=raw").text
     assert "Prices as they were traded." in text
     assert "adjust=raw" in text.split('data-figure="')[1].split('"')[0]
+
+
+def test_days_of_hours_are_those_of_the_markets_own_clock(page):
+    """Sydney opens at 23:00 UTC of the day before: a session is one bar, named by its date."""
+    calendars.load("XASX")
+    bhp = Asset.objects.create(symbol="BHP.AX", calendar="XASX")
+    monday = datetime(2024, 2, 4, 23, tzinfo=UTC)
+    days = [monday + timedelta(days=n) for n in range(180) if (monday + timedelta(days=n + 1)).weekday() < 5]
+    rows = [row(day + timedelta(hours=n), close=str(10 + n / 10)) for day in days[:40] for n in range(6)]
+    ingest(bhp, "1h", table([one | {"open": "10", "high": "11", "low": "9.9"} for one in rows]), source="test")
+    meta = page.get("/assets/BHP.AX/figure.json?timeframe=1h&range=all&width=300").json()["meta"]
+    assert meta["each"] == "1 day"
+    assert meta["labels"][:2] == ["Mon 5 Feb 2024", "Tue 6 Feb 2024"]
+    assert meta["bars"] == 40
+    assert not [label for label in meta["labels"] if label[:3] in ("Sat", "Sun")]
