@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LEAST_RUN, MOST_RUNS = 3, 3  # candles in a row that make an answer suspicious; so many runs are asked for again
+LISTED = (AssetClass.STOCK, AssetClass.ETF, AssetClass.FUND, AssetClass.INDEX)  # of which a source tells the currency
 FAR_OFF = 0.1  # a fallback whose prices are further off than this from those that are stored prices something else
 
 
@@ -101,7 +102,7 @@ class Questions:
         piece = self._on_our_basis(Fetched(candles, actions=tuple(self.told)))
         if why := self._past_changed(piece, look=not self.is_fallback):
             raise PastChanged(why, self.source)
-        candles, _ = self._only_what_lacks(piece.candles) if self.is_fallback else (piece.candles, "")
+        candles, _ = self._only_what_lacks(piece) if self.is_fallback else (piece.candles, "")
         return _with_those_that_stood(self._store(candles), piece.candles.num_rows - candles.num_rows)
 
     def ask(self, since: datetime, until: datetime, *, look: bool = True) -> Kept:
@@ -207,7 +208,7 @@ class Questions:
         """What was stored, and what lacks of it and must be asked for once more before the window is vouched for."""
         candles, foreign = piece.candles, ""
         if self.is_fallback and candles.num_rows:
-            candles, foreign = self._only_what_lacks(candles)
+            candles, foreign = self._only_what_lacks(piece)
         many = candles.num_rows > BATCH  # more than one transaction anyway; the ledger's word comes after the last
         with nullcontext() if many else transaction.atomic():
             counts = self._store(candles)
@@ -285,10 +286,11 @@ class Questions:
             coverage.vouch(window, kept.counts.last)
         return kept
 
-    def _only_what_lacks(self, candles: "pa.Table") -> tuple["pa.Table", str]:
+    def _only_what_lacks(self, piece: Fetched) -> tuple["pa.Table", str]:
         """The candles for which none is stored; all of them, marked as faulty, if they price something else."""
         import pyarrow as pa
 
+        candles = piece.candles
         opens = candles["open_time"].to_pylist()
         stored = dict(
             Candle.objects.filter(
@@ -299,18 +301,31 @@ class Questions:
         common = [(float(close), float(stored[at])) for at, close in zip(opens, closes, strict=True) if stored.get(at)]
         factor = median(new / old for new, old in common) if common else 1.0
         lacking = candles.filter(pa.array([at not in stored for at in opens]))
-        if abs(factor - 1) <= FAR_OFF:
+        money = self._in_other_money(piece.facts.currency)
+        if abs(factor - 1) <= FAR_OFF and not money:
             return lacking, ""
-        why = (
+        why = money or (
             f"{self.source.label} prices {self.asset} at {factor:.4g} times what is stored from another source:"
             " another currency or basis"
         )
         return lacking.append_column("fault", pa.array([why] * lacking.num_rows, pa.string())), why
 
+    def _in_other_money(self, theirs: str) -> str:
+        """Why the answer can't be ours, if it says that it is in another currency than the asset is known to be in."""
+        ours = self.asset.currency
+        if self.asset.asset_class not in LISTED or not ours or not theirs or _money(ours) == _money(theirs):
+            return ""
+        return f"{self.source.label} gives {self.asset} in {theirs}, and it is kept in {ours}"
+
 
 def _with_those_that_stood(counts: Ingested, many: int) -> Ingested:
     """What a fallback has, and was there already."""
     return replace(counts, received=counts.received + many, unchanged=counts.unchanged + many)
+
+
+def _money(currency: str) -> str:
+    """Pence count as pounds: a jump by a hundred is found by other means."""
+    return {"GBX": "GBP", "ILA": "ILS", "ZAC": "ZAR"}.get(currency.upper(), currency.upper())
 
 
 def both(one: Ingested, other: Ingested) -> Ingested:

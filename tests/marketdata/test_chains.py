@@ -19,6 +19,11 @@ pytestmark = [pytest.mark.usefixtures("house"), pytest.mark.filterwarnings("igno
 twelvedata = twelvedata_fixture
 
 
+class Impatient(Foreground):
+    def sleep(self, seconds: float) -> None:
+        pass
+
+
 def order(asset_class: str) -> list[str]:
     return [provider.name for provider in chains.chain(asset_class)]
 
@@ -121,6 +126,17 @@ def test_who_stands_in_for_one_that_lost_its_key_only_fills_what_lacks(
     assert Candle.objects.get(open_time=newest).source == "yahoo"
     assert Candle.objects.get(open_time=before.open_time).close == before.close
     assert not CandleRevision.objects.exists()
+
+
+def test_another_currency_is_not_stored_as_ours(twelvedata: TwelveData, yahoo: Yahoo) -> None:
+    """A listing of the same symbol elsewhere: nothing stored tells the difference when all is new."""
+    yahoo.fail("NVDA", "503")
+    twelvedata.listings["NVDA"] = replace(twelvedata.listings["NVDA"], currency="EUR")
+    asset = Asset.objects.create(symbol="NVDA", asset_class="stock", currency="USD")
+    done = refresh(asset, Timeframe.D1, Impatient())
+    assert not Candle.objects.exists()
+    assert done.counts.quarantined > 1000
+    assert "Twelve Data gives NVDA in EUR, and it is kept in USD" in done.error
 
 
 def test_yahoos_gold_says_that_it_is_a_future(yahoo: Yahoo) -> None:
