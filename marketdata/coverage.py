@@ -24,6 +24,8 @@ Range = tuple[datetime, datetime]  # since ≤ open < until, aware UTC
 # How long after its end a candle that an answer lacks can still be on its way.
 LATE = timedelta(hours=12)
 LATE_BY_DAYS = timedelta(days=3)
+KEPT = timedelta(days=30)  # so long every question has a line of its own
+MANY = 500  # older lines of a series, from which they are merged
 VOUCHING = (FetchWindow.State.ANSWERED, FetchWindow.State.EMPTY)
 
 
@@ -140,6 +142,42 @@ def next_open(at: datetime, timeframe: Timeframe) -> datetime:
     if timeframe == Timeframe.MO1:
         return (at.replace(day=28) + timedelta(days=4)).replace(day=1)
     return at + timeframe.length
+
+
+_MERGED = """
+WITH old AS (
+    DELETE FROM marketdata_fetchwindow
+    WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s AND asked_at < %(before)s
+      AND state <> 'asking' AND NOT exhausted
+    RETURNING *
+), ranges AS (
+    SELECT provider, state, unnest(range_agg(tstzrange(since, settled_until))) AS r
+    FROM old WHERE state = ANY(%(vouching)s) AND settled_until > since
+    GROUP BY provider, state
+)
+INSERT INTO marketdata_fetchwindow (asset_id, timeframe, provider, since, until, settled_until, state, received,
+    inserted, updated, quarantined, exhausted, error_class, error, asked_at, answered_at, seconds)
+SELECT %(asset)s, %(timeframe)s, provider, lower(r), upper(r), upper(r), state, sum(received), sum(inserted),
+    sum(updated), sum(quarantined), false, '', '', min(asked_at), max(answered_at), sum(seconds)
+FROM ranges JOIN old USING (provider, state)
+WHERE old.settled_until > old.since AND old.since >= lower(r) AND old.since < upper(r)
+GROUP BY provider, state, r
+"""
+
+
+def tidy(asset_id: int, timeframe: Timeframe) -> bool:
+    """Merge the series' answers of more than a month ago, if there are many: what they vouch for stays the same, what
+    vouches for nothing (failures) goes. Whether it was done. For the holder of the series' lock.
+    """
+    before = timezone.now() - KEPT
+    old = FetchWindow.objects.filter(asset_id=asset_id, timeframe=timeframe, asked_at__lt=before, exhausted=False)
+    if not old.order_by("-asked_at").values("pk")[MANY : MANY + 1]:
+        return False
+    scope: dict[str, Any] = {"asset": asset_id, "timeframe": timeframe.value, "before": before}
+    scope["vouching"] = list(VOUCHING)
+    with connection.cursor() as cursor:
+        cursor.execute(_MERGED, scope)
+    return True
 
 
 # --- Reading it --------------------------------------------------------------------------------------------------

@@ -72,6 +72,7 @@ def refresh(asset: Asset, timeframe: Timeframe, wait: Waits, *, again: bool = Fa
     know_calendar(asset)
     with alone(asset, timeframe, wait):
         coverage.close_interrupted(asset.pk, timeframe)
+        coverage.tidy(asset.pk, timeframe)
         series, _ = Series.objects.get_or_create(asset=asset, timeframe=timeframe)
         if series.checked_at and series.checked_at >= wait.since:
             status: Status = "failed" if series.failure else "done"

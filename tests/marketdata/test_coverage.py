@@ -1,17 +1,22 @@
 """The coverage ledger: what an answer vouches for, and what has still to be asked."""
 
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketdata import coverage
+from marketdata.asking import Foreground
+from marketdata.fetching import refresh
 from marketdata.models import Asset, FetchWindow, Timeframe
+from tests.loopback.okx import Okx
 
 pytestmark = pytest.mark.usefixtures("house")
-H1, D1 = Timeframe.H1, Timeframe.D1
+H1, D1, DAY = Timeframe.H1, Timeframe.D1, timedelta(days=1)
 START = datetime(2024, 3, 4, tzinfo=UTC)
 
 
@@ -216,3 +221,66 @@ class TestGrid:
         assert wanted <= set(inside)
         assert all(until - since <= step for since, until in cells)
         assert cells == sorted(cells)
+
+
+class TestTidy:
+    """A series of minutes gets a line a minute: what is old is merged, and vouches for the same."""
+
+    def ledger(self, seed: int) -> None:
+        dice = random.Random(seed)
+        for _ in range(100):
+            since = dice.randrange(100)
+            asked(
+                since,
+                since + dice.randrange(1, 12),
+                dice.choice(["okx", "yahoo"]),
+                received=dice.choice([0, 3]),
+                vouches=dice.random() < 0.9,
+            )
+        coverage.failed(coverage.begin(asset().pk, H1, "okx", at(0), at(5)), ValueError("no"))
+        coverage.exhaust(asset().pk, H1, "okx", FetchWindow.objects.filter(provider="okx").earliest("since").since)
+        FetchWindow.objects.update(asked_at=timezone.now() - timedelta(days=31))
+        asked(300, 310)
+        coverage.begin(asset().pk, H1, "okx", at(500), at(501))
+
+    def told(self) -> tuple:
+        span = asset(), H1, at(-5), at(600)
+        ours = [coverage.needed(*span, provider) for provider in ("okx", "yahoo", "kraken")]
+        own = [coverage.uncovered(*span, provider) for provider in ("okx", "yahoo")]
+        return (
+            ours,
+            own,
+            coverage.uncovered(*span),
+            coverage.answered_by(*span),
+            coverage.exhausted_at(*span[:2], "okx"),
+        )
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_it_vouches_for_the_same(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(coverage, "MANY", 20)
+        self.ledger(seed)
+        before, lines = self.told(), FetchWindow.objects.count()
+        received = sum(FetchWindow.objects.exclude(settled_until=None).values_list("received", flat=True))
+        assert coverage.tidy(asset().pk, H1)
+        assert self.told() == before
+        assert FetchWindow.objects.count() < lines / 2
+        assert sum(FetchWindow.objects.values_list("received", flat=True)) == received
+        assert not FetchWindow.objects.filter(state="failed").exists()
+        assert FetchWindow.objects.filter(state="asking").count() == 1
+        assert FetchWindow.objects.filter(since=at(300), until=at(310), asked_at__gte=timezone.now() - DAY).exists()
+
+    def test_few_or_new_lines_stay(self) -> None:
+        for n in range(600):
+            asked(n, n + 1)
+        assert not coverage.tidy(asset().pk, H1)
+        FetchWindow.objects.filter(pk__in=FetchWindow.objects.values("pk")[:500]).update(
+            asked_at=timezone.now() - timedelta(days=31)
+        )
+        assert not coverage.tidy(asset().pk, H1)
+        assert FetchWindow.objects.count() == 600
+
+    def test_a_refresh_does_it(self, okx: Okx, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(coverage, "MANY", 20)
+        self.ledger(7)
+        refresh(asset(), H1, Foreground())
+        assert FetchWindow.objects.filter(asked_at__lte=timezone.now() - timedelta(days=30)).count() < 50
