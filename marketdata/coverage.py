@@ -183,7 +183,7 @@ def tidy(asset_id: int, timeframe: Timeframe) -> bool:
 # --- Reading it --------------------------------------------------------------------------------------------------
 
 
-_UNCOVERED = """
+_NEEDED = """
 SELECT lower(r), upper(r)
 FROM unnest(
     tstzmultirange(tstzrange(%(since)s, %(until)s)) - coalesce((
@@ -191,65 +191,24 @@ FROM unnest(
         FROM marketdata_fetchwindow
         WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s AND since < %(until)s
           AND settled_until > %(since)s AND settled_until > since
-          AND (state = ANY(%(anybodys)s) OR (provider = %(provider)s AND state = ANY(%(own)s)))
+          AND (state = %(brought)s OR (provider = %(provider)s AND state = ANY(%(own)s)))
     ), '{}'::tstzmultirange)
 ) AS r
 ORDER BY r
 """
-
-_ANSWERED_BY = """
-SELECT provider, lower(r), upper(r)
-FROM (
-    SELECT provider,
-           range_agg(tstzrange(since, settled_until)) * tstzmultirange(tstzrange(%(since)s, %(until)s)) AS all_
-    FROM marketdata_fetchwindow
-    WHERE asset_id = %(asset)s AND timeframe = %(timeframe)s AND since < %(until)s
-      AND settled_until > %(since)s AND settled_until > since AND state = ANY(%(vouching)s)
-    GROUP BY provider
-) AS merged, unnest(all_) AS r
-ORDER BY provider, r
-"""
-
-
-def uncovered(
-    asset: Any, timeframe: Timeframe | str, since: datetime, until: datetime, provider: str | None = None
-) -> list[Range]:
-    """What of since ≤ open < until no answer vouches for, oldest first; with `provider`, no answer of that one."""
-    vouching = list(VOUCHING)
-    anybodys = [] if provider else vouching
-    return _ranges(_UNCOVERED, asset, timeframe, since, until, provider=provider, anybodys=anybodys, own=vouching)
 
 
 def needed(asset: Any, timeframe: Timeframe | str, since: datetime, until: datetime, provider: str) -> list[Range]:
     """What this provider has still to be asked: neither did anybody bring candles for it, nor did this one say that
     there are none. That another has none says nothing of this one.
     """
-    anybodys, own = [FetchWindow.State.ANSWERED.value], list(VOUCHING)
-    return _ranges(_UNCOVERED, asset, timeframe, since, until, provider=provider, anybodys=anybodys, own=own)
-
-
-def answered_by(asset: Any, timeframe: Timeframe | str, since: datetime, until: datetime) -> dict[str, list[Range]]:
-    """By provider: the parts of since ≤ open < until that its answers vouch for, merged, oldest first."""
-    found: dict[str, list[Range]] = {}
-    if since < until:
-        scope = {"asset": asset.pk, "timeframe": str(timeframe), "since": since, "until": until}
-        with connection.cursor() as cursor:
-            cursor.execute(_ANSWERED_BY, scope | {"vouching": list(VOUCHING)})
-            for provider, start, end in cursor.fetchall():
-                found.setdefault(provider, []).append((start, end))
-    return found
-
-
-def _ranges(
-    sql: str, asset: Any, timeframe: Timeframe | str, since: datetime, until: datetime, **more: Any
-) -> list[Range]:
     if asset.pk is None:
         return [(since, until)] if since < until else []
     if since >= until:
         return []
-    scope = {"asset": asset.pk, "timeframe": str(timeframe), "since": since, "until": until}
+    scope = {"asset": asset.pk, "timeframe": str(timeframe), "since": since, "until": until, "provider": provider}
     with connection.cursor() as cursor:
-        cursor.execute(sql, scope | more)
+        cursor.execute(_NEEDED, scope | {"brought": FetchWindow.State.ANSWERED.value, "own": list(VOUCHING)})
         return list(cursor.fetchall())
 
 

@@ -12,7 +12,7 @@ from chronos.core import jobs
 from chronos.core.figures import counted, moment
 from chronos.core.jobs import Outcome, Run, job
 from chronos.core.models import Job, JobLine, User
-from marketdata import calendars, fundamentals, gaps
+from marketdata import fundamentals, gaps
 from marketdata.backfill import backfill
 from marketdata.backfill import fill_gaps as fill
 from marketdata.calendars import UnknownCalendar
@@ -124,8 +124,6 @@ def run_audit(params: Audit, run: Run) -> Outcome:
         run.step(number, len(waiting), f"{number + 1} of {len(waiting)} · {series}")
         try:
             found = gaps.audit(series)
-            if series.due_at is None and not series.asset.is_sample:  # so that the Data page can say that it is behind
-                calendars.reschedule(series.asset, Timeframe(series.timeframe))
         except (OperationalError, InterfaceError):
             raise
         except Exception:

@@ -46,7 +46,7 @@ def activity(request: Signed) -> HttpResponse:
             "jobs": [row(job) for job in found],
             "show": show,
             "choices": [("all", "All"), ("unfinished", "Unfinished"), ("trouble", "Failed or partial")],
-            "total": figures.integer(total),
+            "total": figures.counted(total, "job"),
             "page": number,
             "pages": pages,
             "earlier": number + 1 if number < pages else None,

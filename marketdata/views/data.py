@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from chronos.core import figures
 from chronos.core.hypermedia import Signed, page, wants_part
 from marketdata import chains, credentials, overview, providers, standing
+from marketdata.calendars import Book
 from marketdata.forms import ChainForm, KeyForm
 from marketdata.models import (
     AssetClass,
@@ -48,12 +49,12 @@ COLUMNS = {
 @require_safe
 def data(request: Signed) -> HttpResponse:
     """All of it at a glance; under HTMX the table of series, whose filters, sort and page are in the address."""
-    now = timezone.now()
-    context = _series(request)
+    now, book = timezone.now(), Book()
+    context = _series(request, now, book)
     if not wants_part(request):
         standings = standing.provider_rows(now)
         context |= {
-            "totals": _totals(now),
+            "totals": _totals(now, book),
             "providers": standings,
             "failing_providers": sum(row["failing"] for row in standings),
             "chains": standing.chain_rows(),
@@ -64,16 +65,15 @@ def data(request: Signed) -> HttpResponse:
     return page(request, "marketdata/data.html", context, part="series")
 
 
-def _totals(now: datetime) -> dict[str, Any]:
-    counts = overview.totals(now)
+def _totals(now: datetime, book: Book) -> dict[str, Any]:
+    counts = overview.totals(now, book)
     return {name: figures.compact(count) for name, count in counts.items()} | {
         "counts": counts,
         "gap_words": figures.counted(counts["gaps"], "gap"),
     }
 
 
-def _series(request: HttpRequest) -> dict[str, Any]:
-    now = timezone.now()
+def _series(request: HttpRequest, now: datetime, book: Book) -> dict[str, Any]:
     search, timeframe = searched(request), request.GET.get("timeframe", "")
     state = request.GET.get("state", "all")
     state = state if state in overview.STATES else "all"
@@ -87,7 +87,7 @@ def _series(request: HttpRequest) -> dict[str, Any]:
     order = column.desc(nulls_last=True) if backwards else column.asc(nulls_first=True)
     chosen = found.select_related("asset").order_by(order, "asset__symbol", "timeframe")[window]
     return {
-        "rows": overview.series_rows(list(chosen), now),
+        "rows": overview.series_rows(list(chosen), now, book),
         "total": figures.counted(total, "series", "series"),
         "search": search,
         "timeframe": timeframe if timeframe in Timeframe.values else "",

@@ -37,9 +37,11 @@ def panel(found: Asset, every: list[Series], now: datetime) -> dict[str, Any]:
     for line in coverage.summary(found):
         asked.setdefault(line.timeframe, []).append(_asked(line, now))
     rows = overview.series_rows(every, now)
+    held = QuarantinedCandle.objects.filter(asset=found, state=QuarantinedCandle.State.HELD).count()
     return {
         "all_series": [row | {"asked": asked.get(row["timeframe"], [])} for row in rows],
-        "held": QuarantinedCandle.objects.filter(asset=found, state=QuarantinedCandle.State.HELD).count(),
+        "held": held,
+        "held_words": figures.counted(held, "candle"),
         "market": _market(found, now),
         **_actions(found),
     }
@@ -112,7 +114,11 @@ def gaps_of(request: Signed, symbol: str) -> HttpResponse:
         "label": Timeframe(series.timeframe).label,
         "row": overview.series_rows([series])[0],
         "gaps": [
-            {"start": when(start), "end": when(end) if end != start else "", "candles": figures.integer(candles)}
+            {
+                "start": when(start),
+                "end": when(end) if end != start else "",
+                "candles": figures.counted(candles, "candle"),
+            }
             for start, end, candles in shown
         ],
         "total": figures.counted(len(lines), "gap"),

@@ -39,44 +39,42 @@ def hours(ranges: list[coverage.Range]) -> list[tuple[float, float]]:
     return [((since - START) / hour, (until - START) / hour) for since, until in ranges]
 
 
-def uncovered(since: float, until: float, **more) -> list[tuple[float, float]]:
-    return hours(coverage.uncovered(asset(), H1, at(since), at(until), **more))
+def needed(since: float, until: float, provider: str = "okx") -> list[tuple[float, float]]:
+    return hours(coverage.needed(asset(), H1, at(since), at(until), provider))
 
 
-class TestUncovered:
+class TestNeeded:
     def test_it_works(self) -> None:
         asked(2, 4)
         asked(6, 8)
-        assert uncovered(0, 10) == [(0, 2), (4, 6), (8, 10)]
-        assert uncovered(2, 4) == []
-        assert uncovered(3, 7) == [(4, 6)]
+        assert needed(0, 10) == [(0, 2), (4, 6), (8, 10)]
+        assert needed(2, 4) == []
+        assert needed(3, 7) == [(4, 6)]
 
     def test_without_a_ledger_all_of_it(self) -> None:
-        assert uncovered(0, 10) == [(0, 10)]
-        assert uncovered(5, 5) == []
+        assert needed(0, 10) == [(0, 10)]
+        assert needed(5, 5) == []
 
     def test_an_asset_that_is_not_stored_has_no_ledger(self) -> None:
-        assert coverage.uncovered(Asset(symbol="NEW"), H1, at(0), at(1)) == [(at(0), at(1))]
+        assert coverage.needed(Asset(symbol="NEW"), H1, at(0), at(1), "okx") == [(at(0), at(1))]
         assert coverage.exhausted_at(Asset(symbol="NEW"), H1, "okx") is None
 
     def test_what_was_not_answered_covers_nothing(self) -> None:
         coverage.begin(asset().pk, H1, "okx", at(0), at(4))
         coverage.failed(coverage.begin(asset().pk, H1, "okx", at(4), at(8)), ValueError("no"))
         asked(8, 12, vouches=False)
-        assert uncovered(0, 12) == [(0, 12)]
+        assert needed(0, 12) == [(0, 12)]
 
     def test_another_timeframe_and_another_asset_cover_nothing(self) -> None:
         asked(0, 4, timeframe=Timeframe.M1)
         other = Asset.objects.create(symbol="ETH-USDT")
         coverage.answered(coverage.begin(other.pk, H1, "okx", at(0), at(4)), received=1)
-        assert uncovered(0, 4) == [(0, 4)]
+        assert needed(0, 4) == [(0, 4)]
 
-    def test_by_provider(self) -> None:
+    def test_what_another_brought_need_not_be_asked(self) -> None:
         asked(0, 4)
         asked(4, 8, "yahoo")
-        assert uncovered(0, 8) == []
-        assert uncovered(0, 8, provider="okx") == [(4, 8)]
-        assert coverage.answered_by(asset(), H1, at(1), at(6)) == {"okx": [(at(1), at(4))], "yahoo": [(at(4), at(6))]}
+        assert needed(0, 8) == []
 
     def test_that_one_has_none_says_nothing_of_another(self) -> None:
         asked(0, 4, "yahoo", received=0)
@@ -96,7 +94,7 @@ class TestUncovered:
         for start, long, vouches in windows:
             asked(start, start + long, vouches=vouches)
             covered |= set(range(start, start + long)) if vouches else set()
-        found = {hour for first, last in uncovered(since, since + length) for hour in range(round(first), round(last))}
+        found = {hour for first, last in needed(since, since + length) for hour in range(round(first), round(last))}
         assert found == set(range(since, since + length)) - covered
 
     def test_it_is_one_statement_by_the_index(self) -> None:
@@ -112,9 +110,9 @@ class TestUncovered:
                 [asset().pk, START, START, START],
             )
             cursor.execute("ANALYZE marketdata_fetchwindow")
-            plain = coverage._UNCOVERED % {
+            plain = coverage._NEEDED % {
                 "since": "'2024-03-04Z'", "until": "'2027-03-04Z'", "asset": asset().pk, "timeframe": "'1h'",
-                "provider": "'okx'", "anybodys": "'{}'", "own": "'{answered,empty}'",
+                "provider": "'okx'", "brought": "'answered'", "own": "'{answered,empty}'",
             }  # fmt: skip
             cursor.execute(f"EXPLAIN {plain}")
             plan = "\n".join(row[0] for row in cursor.fetchall())
@@ -246,14 +244,7 @@ class TestTidy:
     def told(self) -> tuple:
         span = asset(), H1, at(-5), at(600)
         ours = [coverage.needed(*span, provider) for provider in ("okx", "yahoo", "kraken")]
-        own = [coverage.uncovered(*span, provider) for provider in ("okx", "yahoo")]
-        return (
-            ours,
-            own,
-            coverage.uncovered(*span),
-            coverage.answered_by(*span),
-            coverage.exhausted_at(*span[:2], "okx"),
-        )
+        return ours, coverage.exhausted_at(*span[:2], "okx")
 
     @pytest.mark.parametrize("seed", range(5))
     def test_it_vouches_for_the_same(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:

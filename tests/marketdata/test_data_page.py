@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from marketdata import credentials, overview, standing
+from marketdata import calendars, credentials, overview, standing
 from marketdata.models import (
     Asset,
     FallbackChain,
@@ -92,7 +92,7 @@ def test_an_unaudited_series_claims_nothing(page):
         ("q=gapp", {"GAPPY"}),
         ("state=gaps", {"GAPPY"}),
         ("state=failing", {"BROKEN"}),
-        ("state=behind", {"BROKEN", "LATE"}),
+        ("state=behind", {"LATE"}),
         ("state=unaudited", {"BROKEN", "LATE"}),
         ("timeframe=1h", {"LATE"}),
         ("q=zzz", set()),
@@ -102,12 +102,28 @@ def test_an_unaudited_series_claims_nothing(page):
 def test_filters_are_in_the_address(page, query, found):
     audited(stored("GAPPY", walk(5)), missing=3, gaps=1)
     Series.objects.filter(asset=stored("BROKEN", walk(5))).update(failed_at=timezone.now(), failure="no answer")
-    Series.objects.filter(asset=stored("LATE", walk(5), timeframe=overview.Timeframe.H1)).update(due_at=timezone.now())
+    ended = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(days=9)
+    stored("LATE", walk(5), timeframe=overview.Timeframe.H1, last=ended)
     text = page.get(f"/data/?{query}", headers=HTMX).text
     assert "<html" not in text
     assert {name for name in ("GAPPY", "BROKEN", "LATE") if name in text} == found
     if not found:
         assert "No series fits" in text
+
+
+def test_behind_is_what_the_market_has_made_and_is_not_stored(page):
+    """Whether or not anybody asks for it: a file's series that ended years ago is behind, one of yesterday is not."""
+    for code in ("24/7", "XNYS"):
+        calendars.load(code)
+    now = timezone.now()
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    stored("OLD", walk(5), last=datetime(2024, 3, 8, tzinfo=UTC))
+    stored("BTC-USDT", walk(5), last=today - timedelta(days=1), asset_class="crypto")
+    stored("ETH-USDT", walk(5), last=today - timedelta(days=3), asset_class="crypto")
+    Series.objects.update(due_at=now + timedelta(days=1), failed_at=now)
+    lagging = Series.objects.filter(overview.in_state("behind", now)).values_list("asset__symbol", flat=True)
+    assert set(lagging) == {"OLD", "ETH-USDT"}
+    assert overview.totals(now, calendars.Book())["behind"] == 2
 
 
 def test_headings_sort_and_turn_round(page):

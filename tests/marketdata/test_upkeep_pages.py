@@ -9,7 +9,7 @@ from django.test import Client
 from chronos.core import tenancy
 from chronos.core.models import Job
 from marketdata import calendars, gaps
-from marketdata.models import Asset, Candle, CorporateAction, FetchWindow, Series, Timeframe
+from marketdata.models import Asset, Candle, CorporateAction, FetchWindow, QuarantinedCandle, Series, Timeframe
 from tests import cast
 from tests.prices import stored, walk
 from universes import membership
@@ -110,6 +110,17 @@ def test_a_list_of_gaps_is_new_after_the_next_audit(page, holey):
     assert "2 gaps" in page.get("/assets/BTC-USDT/gaps/").text
     gaps.audit(holey.series.get())
     assert "3 gaps" in page.get("/assets/BTC-USDT/gaps/").text
+
+
+def test_thousands_are_counted_in_the_plural(page):
+    asset = stored("BTC-USDT", walk(1302), last=FRIDAY, asset_class="crypto")
+    Candle.objects.filter(asset=asset, open_time__gt=asset.series.get().first_open, open_time__lt=FRIDAY).delete()
+    QuarantinedCandle.objects.bulk_create(
+        QuarantinedCandle(asset=asset, timeframe="1d", raw={}, kind="spike", fingerprint=str(n)) for n in range(1001)
+    )
+    gaps.audit(asset.series.get())
+    assert "1\u202f300 candles" in page.get("/assets/BTC-USDT/gaps/").text
+    assert "1\u202f001 candles of it are held" in page.get("/assets/BTC-USDT/").text
 
 
 def test_what_is_not_known_of_gaps_is_said(page):
