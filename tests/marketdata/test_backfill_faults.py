@@ -25,7 +25,7 @@ from tests.marketdata.storms import assert_identical, assert_ledger_is_true
 
 pytestmark = [pytest.mark.usefixtures("house"), pytest.mark.processes]
 H1 = Timeframe.H1
-END = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,6 @@ def _workers_ask_the_loopback(monkeypatch: pytest.MonkeyPatch, okx: Okx) -> None
     monkeypatch.setenv("OKX_BASE_URL", okx.address)
     monkeypatch.setenv("OKX_REQUESTS_PER_SECOND", "50")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    okx.now = lambda: END  # so that what it has does not depend on when this runs
     set_chain("crypto", ["okx"], "a test")
 
 
@@ -43,16 +42,24 @@ def bitcoin() -> Asset:
 
 def started(asset: Asset, who: User, days: float) -> Job:
     with tenancy.acting_as(who):
-        return backfill_asset(asset, who, H1, END - timedelta(days=days))
+        return backfill_asset(asset, who, H1, _hour(datetime.now(UTC)) - timedelta(days=days))
+
+
+def _hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
 
 
 def questions(okx: Okx) -> Counter[str]:
     return Counter(seen.params["before"] for seen in okx.candles())
 
 
-def assert_well(okx: Okx, asset: Asset, job: Job, days: float, *, interrupted: int = 0) -> None:
-    assert seen(job).state == "done", seen(job).summary
-    assert_identical(okx, asset, H1, END - timedelta(days=days), END)
+def assert_well(okx: Okx, asset: Asset, job: Job, *, interrupted: int = 0) -> None:
+    """All from the job's first hour until it was started; the clock goes on meanwhile."""
+    done = seen(job)
+    assert done.state == "done", done.summary
+    until = asset.series.get(timeframe=H1).last_open + HOUR
+    assert until >= _hour(done.created_at)
+    assert_identical(okx, asset, H1, datetime.fromisoformat(done.params["since"]), until)
     assert_ledger_is_true(asset, interrupted)
 
 
@@ -81,7 +88,7 @@ def test_a_worker_is_killed_in_mid_window(okx: Okx):
     assert Candle.objects.count() == sum(FetchWindow.objects.values_list("inserted", flat=True))
     with running(WORKER, BEAT):
         until(lambda: not seen(job).unfinished, "the end")
-    assert_well(okx, coin, job, 60, interrupted=1)
+    assert_well(okx, coin, job, interrupted=1)
     assert seen(job).attempt == 2
     assert [times for times in questions(okx).values() if times > 1] == [2]  # the one that was under way
 
@@ -101,7 +108,7 @@ def test_postgres_is_restarted_in_mid_merge(okx: Okx):
         assert Candle.objects.count() == stored == sum(FetchWindow.objects.values_list("inserted", flat=True))
         assert FetchWindow.objects.filter(state="asking").count() == 1  # neither its candles nor its answer
         until(lambda: not seen(job).unfinished, "the end")
-    assert_well(okx, coin, job, 60, interrupted=1)
+    assert_well(okx, coin, job, interrupted=1)
     assert [times for times in questions(okx).values() if times > 1] == [2]
 
 
@@ -123,7 +130,7 @@ def test_valkey_is_flushed_under_two_workers_and_two_beats(okx: Okx):
             time.sleep(0.3)
         until(lambda: not any(seen(job).unfinished for _, job in work), "the end")
     for asset, job in work:
-        assert_well(okx, asset, job, 60)
+        assert_well(okx, asset, job)
         assert seen(job).attempt == 1
     assert max(Counter((one.symbol, one.params["before"]) for one in okx.candles()).values()) == 1
 
@@ -149,4 +156,4 @@ def test_an_outage_and_a_storm_and_it_arrives_complete(okx: Okx):
             until(lambda again=job: not seen(again).unfinished, "the end", 60)
             if seen(job).state == "done":
                 break
-    assert_well(okx, coin, job, days)
+    assert_well(okx, coin, job)
