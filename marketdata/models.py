@@ -22,6 +22,17 @@ class AssetClass(models.TextChoices):
     FUND = "fund", "Fund"
 
 
+class CapClass(models.TextChoices):
+    """Market capitalisation in classes, as directories of symbols give it; bounds in US dollars."""
+
+    MEGA = "mega", "Mega cap"  # 200 billion and more
+    LARGE = "large", "Large cap"  # 10 billion
+    MID = "mid", "Mid cap"  # 2 billion
+    SMALL = "small", "Small cap"  # 300 million
+    MICRO = "micro", "Micro cap"  # 50 million
+    NANO = "nano", "Nano cap"
+
+
 class Timeframe(models.TextChoices):
     """Length of a candle. Those of a day and more are named by their first trading date at 00:00 UTC."""
 
@@ -103,6 +114,8 @@ class Asset(models.Model):
     )
     sector = models.CharField(max_length=100, blank=True)
     industry = models.CharField(max_length=150, blank=True)
+    country = models.CharField(max_length=60, blank=True)
+    cap_class = models.CharField("market-cap class", max_length=5, choices=CapClass.choices, blank=True)
     market_cap = models.DecimalField(max_digits=24, decimal_places=2, null=True, blank=True)
     price_earnings = models.DecimalField("P/E", max_digits=14, decimal_places=4, null=True, blank=True)
     dividend_yield = models.DecimalField(
@@ -112,6 +125,9 @@ class Asset(models.Model):
     is_sample = models.BooleanField(default=False, help_text="Bundled history that never moves; not for decisions")
     validated_at = models.DateTimeField(
         null=True, blank=True, help_text="When a provider last confirmed that it exists"
+    )
+    refuted_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a provider last said that it does not know it; empty once one does again"
     )
     facts_at = models.DateTimeField(
         null=True, blank=True, help_text="When market cap, P/E, yield, sector and industry were last refreshed"
@@ -131,6 +147,36 @@ class Asset(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("marketdata:asset", args=[self.symbol])
+
+
+class Listing(models.Model):
+    """A line of the symbol master: what public directories say of a symbol, whether or not we keep the asset.
+
+    Replaced as a whole by `load_symbols`. Text is as the directory has it; empty where it says nothing.
+    """
+
+    symbol = models.CharField(max_length=40, primary_key=True, db_collation="C", help_text="Canonical, as an asset's")
+    spelling = models.CharField(max_length=60, help_text="As the directory writes it")
+    name = models.CharField(max_length=200, blank=True)
+    asset_class = models.CharField(max_length=10, choices=AssetClass.choices)
+    exchange = models.CharField(max_length=40, blank=True)
+    mic = models.CharField("MIC", max_length=4, blank=True, help_text="ISO 10383 code of the exchange")
+    currency = models.CharField(max_length=10, blank=True)
+    country = models.CharField(max_length=60, blank=True)
+    sector = models.CharField(max_length=100, blank=True)
+    industry = models.CharField(max_length=150, blank=True)
+    cap_class = models.CharField("market-cap class", max_length=5, choices=CapClass.choices, blank=True)
+    isin = models.CharField("ISIN", max_length=12, blank=True)
+    importance = models.PositiveSmallIntegerField(
+        default=0, help_text="Larger is sought more often: what a search shows first"
+    )
+    source = models.CharField(max_length=60, help_text="The directory")
+
+    class Meta:
+        ordering: ClassVar = ["symbol"]
+
+    def __str__(self) -> str:
+        return self.symbol
 
 
 class Spelling(models.Model):

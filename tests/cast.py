@@ -1,4 +1,4 @@
-"""The people in the tests. Alice and Bob work here; Eve is a stranger; Stella is staff."""
+"""The people in the tests. Alice and Bob work here; Rita reads what they share; Eve is a stranger; Stella is staff."""
 
 from django.test import Client
 
@@ -18,6 +18,10 @@ def alice() -> User:
 
 def bob() -> User:
     return person("bob")
+
+
+def rita() -> User:
+    return person("rita")
 
 
 def eve() -> User:

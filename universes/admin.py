@@ -1,5 +1,7 @@
 """Curation of universes: the public ones above all, which nobody can change on the pages."""
 
+from collections import defaultdict
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
@@ -26,40 +28,43 @@ class StayForm(ModelForm):  # type: ignore[type-arg]
 
 
 class Stays(BaseInlineFormSet):  # type: ignore[type-arg]
-    """Refuses a second open stay of an asset, across both tables of the page: the database would, without words."""
+    """Refuses overlapping stays of an asset, across both tables of the page: the database would, without words."""
 
     def clean(self) -> None:
         super().clean()
-        staying = self._staying()
+        stays = self._stays()
         for form in self.forms:
             if form.cleaned_data.get(DELETION_FIELD_NAME):
                 continue
-            asset_id = form.instance.asset_id
-            if asset_id is None or form.cleaned_data.get("left_at") or form.has_error("left_at"):
+            asset_id, joined = form.instance.asset_id, form.cleaned_data.get("joined_at")
+            if asset_id is None or joined is None or form.has_error("left_at"):
                 continue
-            if asset_id in staying:
+            left = form.cleaned_data.get("left_at")
+            if any(joined < (end or FOREVER) and begin < (left or FOREVER) for begin, end in stays[asset_id]):
                 field = "left_at" if "left_at" in form.fields else "asset"
                 form.add_error(field, f"{form.instance.asset} {AGAIN[field]}")
-            staying.add(asset_id)
+            stays[asset_id].append((joined, left))
 
-    def _staying(self) -> set[int]:
-        """Assets with an open stay outside this table. The other table, checked before, leaves its own on the universe.
+    def _stays(self) -> defaultdict[int, list[tuple[datetime, datetime | None]]]:
+        """Stays outside this table by asset. The other table, checked before, leaves its own on the universe.
 
         The universe's row is locked as by whoever adds a member on the pages: nobody joins between check and save.
         """
-        if self.instance.pk is None:
-            return vars(self.instance).setdefault("staying", set())  # type: ignore[no-any-return]
-        if "staying" not in vars(self.instance):
-            Universe.objects.select_for_update(of=("self",)).filter(pk=self.instance.pk).first()
-            shown = [form.instance.pk for form in self.forms if form.instance.pk]
-            stays = Membership.objects.current().filter(universe=self.instance).exclude(pk__in=shown)
-            self.instance.staying = set(stays.values_list("asset_id", flat=True))
-        return vars(self.instance)["staying"]  # type: ignore[no-any-return]
+        if "stays" not in vars(self.instance):
+            self.instance.stays = defaultdict(list)
+            if self.instance.pk is not None:
+                Universe.objects.select_for_update(of=("self",)).filter(pk=self.instance.pk).first()
+                shown = [form.instance.pk for form in self.forms if form.instance.pk]
+                others = Membership.objects.filter(universe=self.instance).exclude(pk__in=shown)
+                for asset_id, joined, left in others.values_list("asset_id", "joined_at", "left_at"):
+                    self.instance.stays[asset_id].append((joined, left))
+        return vars(self.instance)["stays"]  # type: ignore[no-any-return]
 
 
+FOREVER = datetime.max.replace(tzinfo=UTC)
 AGAIN = {
-    "asset": "is a member already: end its stay above before it joins again.",
-    "left_at": "has another open stay in this universe: end that one, or leave the time at which this one ended.",
+    "asset": "is a member already at that time: end its stay above before it joins again.",
+    "left_at": "was in this universe at that time already, by another stay: no two stays of an asset may overlap.",
 }
 
 

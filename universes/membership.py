@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from chronos.core.models import User
@@ -184,10 +184,20 @@ def _join(universe: Universe, joining: Sequence[Asset], now: datetime) -> None:
     for stay in again.values():
         stay.left_at = None
     Membership.objects.bulk_update(again.values(), ["left_at"])
+    new = [asset for asset in joining if asset.pk not in again]
+    left = dict(
+        universe.memberships.filter(asset__in=new).values_list("asset").annotate(last=Max("left_at")).order_by()
+    )
+    place = universe.memberships.aggregate(last=Max("position"))["last"] or 0
     Membership.objects.bulk_create(
         [
-            Membership(universe=universe, owner_id=universe.owner_id, asset=asset, joined_at=now)
-            for asset in joining
-            if asset.pk not in again
+            Membership(
+                universe=universe,
+                owner_id=universe.owner_id,
+                asset=asset,
+                joined_at=max(now, left.get(asset.pk, now)),  # a clock that was set back must not make stays overlap
+                position=place + index,
+            )
+            for index, asset in enumerate(new, start=1)
         ]
     )

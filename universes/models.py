@@ -3,8 +3,10 @@
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import ArrayField, DateTimeRangeField, RangeOperators
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -13,14 +15,21 @@ from marketdata.models import Asset
 
 
 class Visibility(models.TextChoices):
+    """Who sees a universe. A private one is its owner's and those people's to whom a `Share` opens it."""
+
     PRIVATE = "private", "Private"
     PUBLIC = "public", "Public"
 
 
 class UniverseQuerySet(models.QuerySet["Universe"]):
+    def kept(self) -> "UniverseQuerySet":
+        """Without those that were deleted and can still be taken back."""
+        return self.filter(deleted_at=None)
+
     def visible_to(self, user: User) -> "UniverseQuerySet":
-        """A person's own and the public ones: what the policies let through anyway, said so that an index is used."""
-        return self.filter(Q(owner=user) | Q(visibility=Visibility.PUBLIC))
+        """A person's own, those shared with them and the public ones: what the policies let through anyway."""
+        shared = Q(pk__in=Share.objects.filter(reader=user).values("universe_id"))
+        return self.kept().filter(Q(owner=user) | Q(visibility=Visibility.PUBLIC) | shared)
 
 
 class Universe(models.Model):
@@ -40,6 +49,15 @@ class Universe(models.Model):
     seed = models.SlugField(blank=True, help_text="Set on the seeded ones, so that seeding again finds them")
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
+    version = models.PositiveIntegerField(
+        default=1, help_text="Raised by each edit of name, description or visibility, so that a lost update is noticed"
+    )
+    archived_at = models.DateTimeField(
+        null=True, blank=True, help_text="Kept, but out of the way: neither listed nor refreshed"
+    )
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, help_text="Gone for everybody; its owner can take that back until it is purged"
+    )
 
     objects = UniverseQuerySet.as_manager()
 
@@ -64,9 +82,35 @@ class Universe(models.Model):
         return self.owner_id is None
 
 
+class Share(models.Model):
+    """Opens a private universe to one more person, who reads it and changes nothing.
+
+    A compound foreign key (migration 0004) holds `owner` equal to the universe's owner: the row's policy need not look
+    at the universe, whose own policy looks here.
+    """
+
+    universe = models.ForeignKey(Universe, on_delete=models.CASCADE, related_name="shares")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    reader = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="shares")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["reader__username"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["reader", "universe"], name="universes_share_once"),
+            models.CheckConstraint(condition=~Q(reader=F("owner")), name="universes_share_with_somebody_else"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.universe_id} for {self.reader_id}"
+
+
 class MembershipQuerySet(models.QuerySet["Membership"]):
     def current(self) -> "MembershipQuerySet":
         return self.filter(left_at=None)
+
+
+_STAY = Func("joined_at", "left_at", function="TSTZRANGE", output_field=DateTimeRangeField())
 
 
 class Membership(models.Model):
@@ -80,6 +124,10 @@ class Membership(models.Model):
     asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="memberships")
     joined_at = models.DateTimeField(default=timezone.now)
     left_at = models.DateTimeField(null=True, blank=True)
+    position = models.PositiveIntegerField(default=0, help_text="Its place in the owner's own order, from 1")
+    note = models.CharField(max_length=1000, blank=True)
+    tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    version = models.PositiveIntegerField(default=1, help_text="Raised by each edit of note or tags")
 
     objects = MembershipQuerySet.as_manager()
 
@@ -88,6 +136,14 @@ class Membership(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["universe", "asset"], condition=Q(left_at=None), name="universes_membership_one_open_stay"
+            ),
+            ExclusionConstraint(
+                name="universes_membership_no_overlapping_stays",
+                expressions=[
+                    ("universe", RangeOperators.EQUAL),
+                    ("asset", RangeOperators.EQUAL),
+                    (_STAY, RangeOperators.OVERLAPS),
+                ],
             ),
             models.CheckConstraint(
                 condition=Q(left_at=None) | Q(left_at__gte=F("joined_at")),

@@ -44,6 +44,7 @@ EXEMPT = {
     "django_celery_beat_periodictasks": "schedules are the house's",
     "django_celery_beat_solarschedule": "schedules are the house's",
     "marketdata_asset": "shared facts",
+    "marketdata_listing": "shared facts",
     "marketdata_spelling": "shared facts",
     "marketdata_series": "shared facts",
     "marketdata_candle": "shared facts",
@@ -60,7 +61,9 @@ EXEMPT = {
 }
 
 
-PROTECTED = ("core_apitoken", "core_job", "core_jobline", "universes_universe", "universes_membership")
+PROTECTED = (
+    "core_apitoken", "core_job", "core_jobline", "universes_universe", "universes_share", "universes_membership",
+)  # fmt: skip
 _names_protected = re.compile(rf'"?\b(?:{"|".join(PROTECTED)})\b"?').search
 
 

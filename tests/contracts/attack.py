@@ -15,16 +15,17 @@ from chronos.core.database import conninfo
 from chronos.core.models import ApiToken, Job, JobLine, User
 from marketdata.models import Asset
 from tests import cast
-from universes.models import Membership, Universe
+from universes.models import Membership, Share, Universe
 
 
 @dataclass
 class Battlefield:
-    """Alice has one of everything; so has the house; Bob has his own; Eve has nothing."""
+    """Alice has one of everything, and lets Rita read her universe; so has the house; Bob has his own; Eve nothing."""
 
     alice: User = field(default_factory=cast.alice)
     bob: User = field(default_factory=cast.bob)
     eve: User = field(default_factory=cast.eve)
+    rita: User = field(default_factory=cast.rita)
     stella: User = field(default_factory=cast.stella)
 
     def __post_init__(self) -> None:
@@ -46,9 +47,11 @@ class Battlefield:
             owner=owner, kind="refresh-universe", subject=name, params={"universe_id": universe.pk}
         )
         line = JobLine.objects.create(job=job, owner=owner, text=f"a line about {name}")
+        share = Share.objects.create(universe=universe, owner=owner, reader=self.rita)
         token = ApiToken.objects.create(owner=owner, name=f"token of {name}", digest=f"digest of {owner}")
         return {
             "universes_universe": universe.pk,
+            "universes_share": share.pk,
             "universes_membership": stay.pk,
             "core_job": job.pk,
             "core_jobline": line.pk,
@@ -59,7 +62,7 @@ class Battlefield:
         with tenancy.as_system("compare"):
             return {
                 model._meta.db_table: list(model.objects.filter(owner=owner).order_by("pk").values())
-                for model in (Universe, Membership, Job, JobLine, ApiToken)
+                for model in (Universe, Share, Membership, Job, JobLine, ApiToken)
             }
 
 
@@ -68,6 +71,7 @@ def raw_breaches(field: Battlefield) -> Iterator[str]:
     with psycopg.connect(conninfo(settings.DATABASES["default"]), autocommit=True) as connection:
         yield from _unnamed(connection)
         yield from _stranger(connection, field)
+        yield from _reader(connection, field)
         yield from _owner(connection, field)
     if field.state_of(field.alice) != field.before:
         yield "something of Alice's has changed"
@@ -90,14 +94,23 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
         ):
             if _rows(connection, bob, statement):
                 yield f"Bob could: {statement}"
+        # Without a condition nothing is read, and so no policy for reading asked.
+        for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET owner_id = {field.eve.pk}"):
+            if _rows(connection, field.eve.pk, statement):
+                yield f"Eve could: {statement}"
         if not _refused(connection, bob, f"UPDATE {table} SET owner_id = {alice} WHERE id = {field.his[table]}"):
             yield f"Bob could give Alice his row of {table}"
         taken = f"UPDATE {table} SET owner_id = {bob} WHERE id = {pk}"
         if _rows(connection, bob, taken):
             yield f"Bob could take Alice's row of {table}"
     hers, house = field.hers, field.house_job.pk
-    universe = "INSERT INTO universes_universe (owner_id, name, description, visibility, seed, created_at, changed_at)"
-    stay = "INSERT INTO universes_membership (universe_id, owner_id, asset_id, joined_at)"
+    universe = "INSERT INTO universes_universe (owner_id, name, description, visibility, seed, created_at, changed_at,"
+    universe += " version)"
+    stay = (
+        "INSERT INTO universes_membership (universe_id, owner_id, asset_id, joined_at, position, note, tags, version)"
+    )
+    rest = "now(), 0, '', '{}', 1"
+    share = "INSERT INTO universes_share (universe_id, owner_id, reader_id, created_at)"
     line = "INSERT INTO core_jobline (job_id, owner_id, at, level, text)"
     token = "INSERT INTO core_apitoken (owner_id, name, digest, may_write, created_at)"
     job = (
@@ -106,10 +119,14 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
     )
     other, his_stay = field.other.pk, field.his["universes_membership"]
     for what, statement in {
-        "create a universe of Alice's": f"{universe} VALUES ({alice}, 'x', '', 'private', '', now(), now())",
-        "create a domain": f"{universe} VALUES (NULL, 'x', '', 'public', '', now(), now())",
-        "put a stay into Alice's universe": f"{stay} VALUES ({hers['universes_universe']}, {bob}, {other}, now())",
-        "put a stay into the domain": f"{stay} VALUES ({field.domain.pk}, {bob}, {other}, now())",
+        "create a universe of Alice's": f"{universe} VALUES ({alice}, 'x', '', 'private', '', now(), now(), 1)",
+        "publish his own": "UPDATE universes_universe SET visibility = 'public'"
+        f" WHERE id = {field.his['universes_universe']}",
+        "create a public one": f"{universe} VALUES ({bob}, 'x', '', 'public', '', now(), now(), 1)",
+        "share Alice's as Alice": f"{share} VALUES ({hers['universes_universe']}, {alice}, {bob}, now())",
+        "create a domain": f"{universe} VALUES (NULL, 'x', '', 'public', '', now(), now(), 1)",
+        "put a stay into Alice's universe": f"{stay} VALUES ({hers['universes_universe']}, {bob}, {other}, {rest})",
+        "put a stay into the domain": f"{stay} VALUES ({field.domain.pk}, {bob}, {other}, {rest})",
         "move his stay into Alice's universe": "UPDATE universes_membership"
         f" SET universe_id = {hers['universes_universe']} WHERE id = {his_stay}",
         "write into the log of Alice's job": f"{line} VALUES ({hers['core_job']}, {bob}, now(), 'info', 'x')",
@@ -120,6 +137,14 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
     }.items():
         if not _refused(connection, bob, statement):
             yield f"Bob could {what}"
+    for what, statement in {  # here the compound foreign key stands guard: it is asked without policies
+        "share Alice's universe as his": f"{share} VALUES ({hers['universes_universe']}, {bob}, {field.eve.pk}, now())",
+        "move his share to Alice's universe": "UPDATE universes_share SET universe_id ="
+        f" {hers['universes_universe']}, reader_id = {field.eve.pk}"
+        f" WHERE id = {field.his['universes_share']}",
+    }.items():
+        if not _refused(connection, bob, statement, psycopg.errors.ForeignKeyViolation):
+            yield f"Bob could {what}"
     for what, statement in {
         "rename the domain": f"UPDATE universes_universe SET name = 'x' WHERE id = {field.domain.pk}",
         "empty the domain": f"DELETE FROM universes_membership WHERE universe_id = {field.domain.pk}",
@@ -128,6 +153,32 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
     }.items():
         if _rows(connection, bob, statement):
             yield f"Bob could {what}"
+
+
+def _reader(connection: psycopg.Connection, field: Battlefield) -> Iterator[str]:
+    """Rita reads Alice's universe and who is in it, can leave it, and can do nothing else with it."""
+    rita, hers, his = field.rita.pk, field.hers, field.his
+    for table in ("universes_universe", "universes_membership", "universes_share"):
+        seen = f"SELECT 1 FROM {table} WHERE id IN ({hers[table]}, {his[table]})"
+        if _rows(connection, rita, seen) != 2:
+            yield f"Rita could not: {seen}"
+        for statement in (f"UPDATE {table} SET id = id WHERE id = {hers[table]}",
+                          f"UPDATE {table} SET owner_id = {rita} WHERE id = {hers[table]}"):  # fmt: skip
+            if _rows(connection, rita, statement):
+                yield f"Rita could: {statement}"
+    for table in ("core_job", "core_jobline", "core_apitoken"):
+        if _rows(connection, rita, f"SELECT 1 FROM {table} WHERE id = {hers[table]}"):
+            yield f"Rita could see Alice's row of {table}"
+    for table in ("universes_universe", "universes_membership"):
+        if _rows(connection, rita, f"DELETE FROM {table} WHERE id = {hers[table]}"):
+            yield f"Rita could delete Alice's row of {table}"
+    if _rows(connection, rita, f"DELETE FROM universes_share WHERE id = {hers['universes_share']}") != 1:
+        yield "Rita could not leave Alice's universe"
+    gone = f"UPDATE universes_universe SET deleted_at = now() WHERE id = {hers['universes_universe']}"
+    for table, column in (("universes_universe", "id"), ("universes_membership", "universe_id")):
+        if _rows(connection, rita, f"SELECT 1 FROM {table} WHERE {column} = {hers['universes_universe']}", first=gone,
+                 by=field.alice.pk):  # fmt: skip
+            yield f"Rita could see what Alice deleted in {table}"
 
 
 def _owner(connection: psycopg.Connection, field: Battlefield) -> Iterator[str]:
@@ -146,10 +197,15 @@ def _owner(connection: psycopg.Connection, field: Battlefield) -> Iterator[str]:
             yield f"Eve could not {what}"
 
 
-def _rows(connection: psycopg.Connection, tenant: int | None, statement: str) -> int:
-    """How many rows the statement met; rolled back. -1 if it was refused."""
+def _rows(
+    connection: psycopg.Connection, tenant: int | None, statement: str, *, first: str = "", by: int | None = None
+) -> int:
+    """How many rows the statement met, after `first` that another does; rolled back. -1 if it was refused."""
     try:
         with connection.transaction(force_rollback=True):
+            if first:
+                connection.execute("SELECT set_config('chronos.tenant', %s, true)", [str(by)])
+                connection.execute(first)
             if tenant:
                 connection.execute("SELECT set_config('chronos.tenant', %s, true)", [str(tenant)])
             return connection.execute(statement).rowcount
@@ -159,15 +215,18 @@ def _rows(connection: psycopg.Connection, tenant: int | None, statement: str) ->
         return 1
 
 
-def _refused(connection: psycopg.Connection, tenant: int | None, statement: str) -> bool:
+def _refused(
+    connection: psycopg.Connection,
+    tenant: int | None,
+    statement: str,
+    by: type[psycopg.Error] = psycopg.errors.InsufficientPrivilege,
+) -> bool:
     """Whether the database raised, rather than doing it or finding nothing."""
     try:
         with connection.transaction(force_rollback=True):
             if tenant:
                 connection.execute("SELECT set_config('chronos.tenant', %s, true)", [str(tenant)])
             connection.execute(statement)
-    except psycopg.errors.InsufficientPrivilege:
-        return True
-    except psycopg.IntegrityError:
-        return False
+    except psycopg.Error as error:
+        return isinstance(error, by)
     return False

@@ -141,7 +141,10 @@ def policies() -> list[tuple[str, str]]:
         ("core_job", "core_job_house"),
         ("core_jobline", "core_jobline_house"),
         ("universes_universe", "universes_universe_public"),
-        ("universes_membership", "universes_membership_public"),
+        ("universes_universe", "universes_universe_reader"),
+        ("universes_share", "universes_share_reader"),
+        ("universes_share", "universes_share_leave"),
+        ("universes_membership", "universes_membership_reader"),
     ]
 
 

@@ -13,7 +13,7 @@ from marketdata.models import Candle, FetchWindow, ProviderState
 from tests import cast
 from tests.core.test_jobs_faults import BEAT, WORKER, kill, running, seen, until
 from tests.loopback.okx import Okx
-from tests.marketdata.test_backfill_faults import _workers_ask_the_loopback, assert_well, bitcoin, questions, started
+from tests.prove.test_backfill_faults import _workers_ask_the_loopback, assert_well, bitcoin, questions, started
 
 __all__ = ["_workers_ask_the_loopback"]
 pytestmark = [pytest.mark.prove, pytest.mark.usefixtures("house")]

@@ -12,8 +12,8 @@ from universes.models import Membership, Universe
 
 pytestmark = pytest.mark.usefixtures("house")
 
-OPEN = "has another open stay"
-MEMBER = "is a member already"
+OPEN = "was in this universe at that time already"
+MEMBER = "is a member already at that time"
 
 
 def on(month: int) -> datetime:
@@ -109,13 +109,18 @@ def test_an_ended_stay_is_not_opened_beside_an_open_one(page, chips, nvda):
     assert open_stays(chips) == 1
 
 
-def test_an_ended_stay_is_opened_while_the_open_one_ends(page, chips, nvda):
+def test_an_ended_stay_is_not_opened_over_a_later_one(page, chips, nvda):
     past, here = stay(chips, nvda, 1, 2), stay(chips, nvda, 3)
-    assert "was changed successfully" in save(page, chips, stays=[(past, None), (here, on(4))]).text
-    assert open_stays(chips) == 1
+    assert f"NVDA {OPEN}" in save(page, chips, stays=[(past, None), (here, on(4))]).text
     with tenancy.as_system("tests"):
         past.refresh_from_db()
-    assert past.left_at is None
+    assert past.left_at == on(2)
+
+
+def test_an_ended_stay_lasts_until_the_next_begins(page, chips, nvda):
+    past, here = stay(chips, nvda, 1, 2), stay(chips, nvda, 3)
+    assert f"NVDA {OPEN}" in save(page, chips, stays=[(past, on(4)), (here, None)]).text
+    assert "was changed successfully" in save(page, chips, stays=[(past, on(3)), (here, None)]).text
 
 
 def test_an_ended_stay_is_opened_while_the_open_one_is_taken_away(page, chips, nvda):

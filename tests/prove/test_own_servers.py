@@ -13,6 +13,7 @@ import pytest
 from chronos.core import embedded
 from chronos.core.keys import load_or_create
 
+pytestmark = pytest.mark.prove
 ROOT = Path(__file__).parents[2]
 
 

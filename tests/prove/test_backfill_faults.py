@@ -23,7 +23,7 @@ from tests.house import owner
 from tests.loopback.okx import Okx
 from tests.marketdata.storms import assert_identical, assert_ledger_is_true
 
-pytestmark = [pytest.mark.usefixtures("house"), pytest.mark.processes]
+pytestmark = [pytest.mark.prove, pytest.mark.usefixtures("house"), pytest.mark.processes]
 H1 = Timeframe.H1
 HOUR = timedelta(hours=1)
 
