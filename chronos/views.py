@@ -17,9 +17,9 @@ from chronos.core.hypermedia import Signed, page
 from chronos.core.models import Job
 from marketdata.models import Asset
 from marketdata.quotes import Quote, last_closes, preferred
-from universes import membership
+from universes import catalogue
 from universes.models import Universe
-from universes.views import sketch
+from universes.views.cards import sketch
 
 LINES = 6  # compared in the large drawing, as many as the palette tells apart
 SPANS = (("3mo", "3 months", 92), ("1y", "1 year", 366), ("5y", "5 years", 1827))  # in days
@@ -31,7 +31,7 @@ MOVERS = 4
 @require_safe
 def home(request: Signed) -> HttpResponse:
     """Universes as cards, the movers, the last jobs, and one universe's members compared."""
-    found = list(membership.visible(request.user))
+    found = list(catalogue.visible(request.user))
     cards = sketch(found)
     every = {quote.asset.pk: quote for card in cards.values() for quote in card["all_quotes"]}
     compared = _compared(request, found, cards)

@@ -65,7 +65,7 @@ def run_backfill_universe(params: BackfillUniverse, run: Run) -> Outcome:
 def _members(universe_id: int, run: Run) -> list[Asset] | Outcome:
     """The assets in the universe now, or how the job ends if there are none."""
     with run.acting():
-        universe = Universe.objects.filter(pk=universe_id).first()
+        universe = Universe.objects.kept().filter(pk=universe_id).first()
         if universe is None:
             return Outcome("The universe is not there any more, or not yours to see.", "failed")
         members = _assets_of(Membership.objects.current().filter(universe=universe))

@@ -1,26 +1,25 @@
-"""Universes and their members: the verbs that pages, commands and programs share, and point-in-time reading."""
+"""Who is in a universe: added, removed, ordered, annotated; now or at a moment of the past."""
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import transaction
-from django.db.models import Count, Max, Q, QuerySet
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+from django.db.models import F, Max, Q, QuerySet
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from chronos.core.models import User
 from marketdata.models import Asset, canonical, is_symbol
 from marketdata.symbols import likely_class
+from universes.catalogue import Malformed, Outdated, must_own
 from universes.models import Membership, Universe
 
-AT_ONCE = 1000  # symbols in one request
+AT_ONCE = 5000  # symbols in one request
+NOTE, TAGS, TAG = 1000, 20, 40  # characters, tags, characters of a tag
 REGRET = timedelta(minutes=1)  # a stay that ended so short a while ago is taken up again rather than begun anew
-
-
-class Malformed(ValueError):
-    """A name or description that can't be stored; the text says why."""
 
 
 @dataclass
@@ -33,46 +32,19 @@ class Added:
     malformed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def visible(user: User) -> QuerySet[Universe]:
-    """The universes a person sees, with `size`, the number of members now; their own first, then the public ones."""
-    size = Count("memberships", filter=Q(memberships__left_at=None))
-    return Universe.objects.visible_to(user).annotate(size=size).order_by("owner_id", "name", "pk")
-
-
-def create(user: User, name: str, description: str = "") -> Universe:
-    """A new private universe. Names need not be unique. Raises `Malformed`."""
-    return Universe.objects.create(owner=user, name=_name(name), description=_description(description))
-
-
-def rename(universe: Universe, user: User, name: str, description: str = "") -> Universe:
-    """Raises `Malformed`, and `PermissionDenied` on a universe that is not the person's own."""
-    _must_own(universe, user)
-    universe.name, universe.description = _name(name), _description(description)
-    universe.save(update_fields=["name", "description", "changed_at"])
-    return universe
-
-
-def delete(universe: Universe, user: User) -> int:
-    """The universe and its dated stays, of which the number is returned. Assets and candles stay: others share them."""
-    _must_own(universe, user)
-    stays = universe.memberships.count()
-    universe.delete()
-    return stays
-
-
 def add(universe: Universe, user: User, symbols: Iterable[str], now: datetime | None = None) -> Added:
     """Add members by symbol, as people or providers write them; whatever is well-formed is added.
 
     A symbol that nobody keeps yet becomes an asset that no provider has confirmed; the next refresh finds out. Two who
     add at once both succeed: whoever comes second finds a member.
     """
-    _must_own(universe, user)
+    must_own(universe, user)
     now = now or timezone.now()
     report = Added()
-    wanted = _well_formed(symbols, report)
     with transaction.atomic():
         Universe.objects.select_for_update().get(pk=universe.pk)
-        assets = _assets(wanted, report)
+        known = assets_of(symbols, report)
+        assets = list({asset.pk: asset for asset in known.values()}.values())
         members = set(universe.memberships.current().values_list("asset_id", flat=True))
         joining = [asset for asset in assets if asset.pk not in members]
         report.already = [asset.symbol for asset in assets if asset.pk in members]
@@ -83,23 +55,101 @@ def add(universe: Universe, user: User, symbols: Iterable[str], now: datetime | 
 
 def remove(universe: Universe, user: User, symbols: Iterable[str], now: datetime | None = None) -> list[str]:
     """End the stays of these members now; returns the symbols that were members. Their past in it stays."""
-    _must_own(universe, user)
+    must_own(universe, user)
     now = now or timezone.now()
     stays = universe.memberships.current().filter(asset__symbol__in=[canonical(symbol) for symbol in symbols])
     with transaction.atomic():
-        leaving = list(stays.select_for_update(of=("self",)).select_related("asset").order_by("asset__symbol"))
-        for stay in leaving:
-            stay.left_at = max(now, stay.joined_at)
-        Membership.objects.bulk_update(leaving, ["left_at"])
-    return [stay.asset.symbol for stay in leaving]
+        leaving = stays.select_for_update(of=("self",)).order_by("asset__symbol").values_list("pk", "asset__symbol")
+        found = dict(leaving)
+        Membership.objects.filter(pk__in=found).update(left_at=Greatest(now, F("joined_at")))
+    return list(found.values())
+
+
+def arrange(universe: Universe, user: User, symbols: Sequence[str]) -> None:
+    """Put these members first, in this order; the others follow as they stood. What is no member is passed over."""
+    must_own(universe, user)
+    with transaction.atomic():
+        stays = _standing(universe)
+        first = {canonical(symbol): None for symbol in symbols}  # each once
+        _place([stays[symbol] for symbol in first if symbol in stays] + [
+            pk for symbol, pk in stays.items() if symbol not in first
+        ])  # fmt: skip
+
+
+def move(universe: Universe, user: User, symbol: str, before: str = "") -> bool:
+    """Put one member before another, or last; False if either is no member any more, and then nothing has moved."""
+    must_own(universe, user)
+    symbol, before = canonical(symbol), canonical(before)
+    with transaction.atomic():
+        stays = _standing(universe)
+        if symbol not in stays or (before and before not in stays):
+            return False
+        order = [other for other in stays if other != symbol]
+        order.insert(order.index(before) if before and before != symbol else len(order), symbol)
+        if before != symbol:
+            _place([stays[other] for other in order])
+    return True
+
+
+def _standing(universe: Universe) -> dict[str, int]:
+    """The open stays by symbol, in order; the universe is locked, so that two who move at once take turns."""
+    Universe.objects.select_for_update().get(pk=universe.pk)
+    stays = universe.memberships.current().order_by("position", "asset__symbol")
+    return dict(stays.values_list("asset__symbol", "pk"))
+
+
+def _place(stays: Sequence[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE universes_membership m SET position = o.place"
+            " FROM unnest(%s::bigint[]) WITH ORDINALITY AS o (id, place) WHERE m.id = o.id AND m.position <> o.place",
+            [list(stays)],
+        )
+
+
+def annotate(
+    universe: Universe, user: User, symbol: str, note: str, tags: Iterable[str], *, version: int | None = None
+) -> Membership:
+    """Write a member's note and tags. With `version`, as it was read, a change made since is not overwritten.
+
+    Raises `Malformed`, `Outdated`, and `Membership.DoesNotExist` if it is no member.
+    """
+    must_own(universe, user)
+    told = {"note": clean_note(note), "tags": clean_tags(tags)}
+    stay = universe.memberships.current().get(asset__symbol=canonical(symbol))
+    found = Membership.objects.filter(pk=stay.pk, **({} if version is None else {"version": version}))
+    if not found.update(version=F("version") + 1, **told):
+        raise Outdated(f"The note on {symbol} was changed elsewhere since it was opened.")
+    return universe.memberships.select_related("asset").get(pk=stay.pk)
+
+
+def clean_tags(tags: Iterable[str]) -> list[str]:
+    """Without repetitions whatever their case, in the order given. Raises `Malformed`."""
+    found: dict[str, str] = {}
+    for tag in tags:
+        text = " ".join(tag.split())
+        if len(text) > TAG or any(not sign.isprintable() for sign in text):
+            raise Malformed(f"A tag has at most {TAG} plain characters: {text[:60]!r} does not fit.")
+        if text:
+            found.setdefault(text.casefold(), text)
+    if len(found) > TAGS:
+        raise Malformed(f"A member has at most {TAGS} tags; these are {len(found)}.")
+    return list(found.values())
+
+
+def clean_note(text: str) -> str:
+    text = text.strip()
+    if len(text) > NOTE:
+        raise Malformed(f"A note has at most {NOTE} characters; this one has {len(text)}.")
+    return text
 
 
 def members(universe: Universe, at: datetime | None = None) -> QuerySet[Membership]:
-    """The stays of those who are members now, or were at a moment; by symbol, with their assets.
+    """The stays of those who are members now, or were at a moment; in the owner's order, with their assets.
 
     A stay counts from `joined_at` until just before `left_at`.
     """
-    stays = universe.memberships.select_related("asset").order_by("asset__symbol")
+    stays = universe.memberships.select_related("asset").order_by("position", "asset__symbol")
     if at is None:
         return stays.current()
     return stays.filter(Q(left_at=None) | Q(left_at__gt=at), joined_at__lte=at)
@@ -113,26 +163,6 @@ def former(universe: Universe) -> QuerySet[Membership]:
 def split_symbols(text: str) -> list[str]:
     """Symbols out of what somebody pasted: separated by spaces, commas, semicolons, tabs or lines."""
     return [part for part in re.split(r"[\s,;]+", text) if part]
-
-
-def _must_own(universe: Universe, user: User) -> None:
-    """The database would refuse as well; this says it in words."""
-    if universe.owner_id != user.pk:
-        raise PermissionDenied(f"{universe.name} is not yours to change.")
-
-
-def _name(text: str) -> str:
-    text = " ".join(text.split())
-    if not text or len(text) > 100:
-        raise Malformed("A universe needs a name of 1 to 100 characters.")
-    return text
-
-
-def _description(text: str) -> str:
-    text = text.strip()
-    if len(text) > 500:
-        raise Malformed(f"A description has at most 500 characters; this one has {len(text)}.")
-    return text
 
 
 def _well_formed(symbols: Iterable[str], report: Added) -> dict[str, str]:
@@ -152,8 +182,12 @@ def _well_formed(symbols: Iterable[str], report: Added) -> dict[str, str]:
     return wanted
 
 
-def _assets(wanted: dict[str, str], report: Added) -> list[Asset]:
-    """The assets of these symbols in the order given: found by symbol or a provider's spelling, else created."""
+def assets_of(symbols: Iterable[str], report: Added) -> dict[str, Asset]:
+    """The assets by canonical symbol, in the order given: found by symbol or a provider's spelling, else created.
+
+    `report` gets what is malformed and what was created.
+    """
+    wanted = _well_formed(symbols, report)
     known = {asset.symbol: asset for asset in Asset.objects.filter(symbol__in=wanted)}
     unknown = [symbol for symbol in wanted if symbol not in known]
     known |= _by_spelling(unknown)
@@ -163,7 +197,7 @@ def _assets(wanted: dict[str, str], report: Added) -> list[Asset]:
     )
     known |= {asset.symbol: asset for asset in Asset.objects.filter(symbol__in=new)}
     report.created = new
-    return list({known[symbol].pk: known[symbol] for symbol in wanted}.values())
+    return {symbol: known[symbol] for symbol in wanted}
 
 
 def _by_spelling(symbols: Sequence[str]) -> dict[str, Asset]:
@@ -177,6 +211,11 @@ def _by_spelling(symbols: Sequence[str]) -> dict[str, Asset]:
     return {symbol: next(iter(found[symbol])) for symbol in symbols if len(found.get(symbol, ())) == 1}
 
 
+def last_place(universe: Universe) -> int:
+    """Of all members there ever were, so that one who comes last stands last."""
+    return universe.memberships.aggregate(last=Max("position"))["last"] or 0
+
+
 def _join(universe: Universe, joining: Sequence[Asset], now: datetime) -> None:
     """Begin stays, or take up again those that ended a moment ago: an undo leaves no trace."""
     ended = universe.memberships.filter(asset__in=joining, left_at__gte=now - REGRET).order_by("left_at")
@@ -188,7 +227,7 @@ def _join(universe: Universe, joining: Sequence[Asset], now: datetime) -> None:
     left = dict(
         universe.memberships.filter(asset__in=new).values_list("asset").annotate(last=Max("left_at")).order_by()
     )
-    place = universe.memberships.aggregate(last=Max("position"))["last"] or 0
+    place = last_place(universe)
     Membership.objects.bulk_create(
         [
             Membership(

@@ -109,6 +109,10 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
     def current(self) -> "MembershipQuerySet":
         return self.filter(left_at=None)
 
+    def followed(self) -> "MembershipQuerySet":
+        """The open stays in universes that are neither put away nor deleted."""
+        return self.current().filter(universe__archived_at=None, universe__deleted_at=None)
+
 
 _STAY = Func("joined_at", "left_at", function="TSTZRANGE", output_field=DateTimeRangeField())
 

@@ -36,7 +36,7 @@ _BEFORE = "Asks the providers for new candles of every asset that is in a univer
 def due_series(now: datetime, timeframe: Timeframe | None = None) -> list[tuple[Asset, Timeframe]]:
     """The series of universes' members that are due, by symbol and length: days of every member, and what else a
     provider has given. Bundled samples never are. Call it inside `as_system`."""
-    stays = Membership.objects.current().filter(asset__is_sample=False)
+    stays = Membership.objects.followed().filter(asset__is_sample=False)
     due = Series.objects.filter(Q(due_at=None) | Q(due_at__lte=now), asset__in=stays.values("asset"))
     found = [
         (series.asset, Timeframe(series.timeframe))

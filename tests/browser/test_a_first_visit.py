@@ -11,7 +11,7 @@ from chronos.core.models import SignInLink
 from tests import cast
 from tests.browser.conftest import DESK, PHONE, worker
 from tests.prices import stored, walk
-from universes import membership
+from universes import catalogue
 from universes.models import Membership, Universe
 
 pytestmark = pytest.mark.browser
@@ -157,7 +157,7 @@ def test_a_phone_has_a_bar_and_a_sheet(alice, visit):
     visitor = visit(alice, PHONE)
     page = visitor.page
     with tenancy.acting_as(alice):
-        membership.create(alice, "Chips")
+        catalogue.create(alice, "Chips")
     page.get_by_role("navigation", name="Rooms").get_by_role("link", name="Universes").click()
     expect(page.locator("h1")).to_have_text("Universes")
     page.get_by_role("button", name="More").click()

@@ -24,7 +24,7 @@ from tests import cast
 from tests.browser.conftest import DESK, PHONE
 from tests.contracts.pages import addresses
 from tests.prices import stored, walk
-from universes import membership
+from universes import catalogue, membership
 
 pytestmark = pytest.mark.browser
 
@@ -91,7 +91,7 @@ def scene(house):
             name="Refresh every universe", task="chronos.core.start_scheduled", interval=every
         )
     with tenancy.acting_as(stella):
-        universe = membership.create(stella, "A universe with a rather long name that has to go somewhere", "Why it is")
+        universe = catalogue.create(stella, "A universe with a rather long name that has to go somewhere", "Why it is")
         membership.add(universe, stella, ["NVDA", "NEWCO", "A-VERY-LONG-SYMBOL-INDEED.SAMPLE", "AMD"])
         membership.remove(universe, stella, ["AMD"])
     return {

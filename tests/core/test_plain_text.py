@@ -6,7 +6,7 @@ from django.test import Client
 
 from chronos.core import tenancy
 from tests import cast
-from universes import membership
+from universes import catalogue, membership
 
 pytestmark = pytest.mark.usefixtures("house")
 SAID = "contains a NUL character"
@@ -26,7 +26,7 @@ def alice():
 @pytest.fixture
 def mine(alice):
     with tenancy.acting_as(alice):
-        made = membership.create(alice, "Chips")
+        made = catalogue.create(alice, "Chips")
         membership.add(made, alice, ["NVDA"])
     return made
 

@@ -12,7 +12,7 @@ from marketdata import calendars, gaps
 from marketdata.models import Asset, Candle, CorporateAction, FetchWindow, QuarantinedCandle, Series, Timeframe
 from tests import cast
 from tests.prices import stored, walk
-from universes import membership
+from universes import catalogue, membership
 
 pytestmark = pytest.mark.usefixtures("house")
 
@@ -196,7 +196,7 @@ def test_a_sample_is_neither_backfilled_nor_filled(page):
 
 def test_a_universe_is_backfilled_by_whoever_sees_it(page, alice):
     with tenancy.acting_as(alice):
-        universe = membership.create(alice, "Coins", "")
+        universe = catalogue.create(alice, "Coins", "")
         membership.add(universe, alice, ["BTC-USDT"])
     path = f"/universes/{universe.pk}/backfill/"
     assert "Backfill Coins" in page.get(path).text

@@ -10,7 +10,7 @@ from chronos.core.models import Job
 from marketdata.models import Asset, ProviderState
 from tests import cast
 from tests.prices import stored, walk
-from universes import membership
+from universes import catalogue, membership
 from universes.models import Membership, Universe
 
 pytestmark = pytest.mark.usefixtures("house")
@@ -31,7 +31,7 @@ def page(alice):
 
 def made(alice, *symbols):
     with tenancy.acting_as(alice):
-        universe = membership.create(alice, "Chips", "Makers of chips")
+        universe = catalogue.create(alice, "Chips", "Makers of chips")
         membership.add(universe, alice, symbols)
     return universe
 
@@ -66,7 +66,7 @@ def test_a_new_one_with_symbols(alice, page):
     assert "Chips is there, with 2 assets" in answer.text
     assert "no$good was not added" in answer.text
     with tenancy.acting_as(alice):
-        assert members_of(alice, Universe.objects.get(name="Chips")) == ["AMD", "NVDA"]
+        assert members_of(alice, Universe.objects.get(name="Chips")) == ["NVDA", "AMD"]
 
 
 def test_a_new_one_without_a_name_keeps_what_was_typed(page):
@@ -99,7 +99,7 @@ def test_removing_offers_to_take_it_back(alice, page):
     assert "Undo" in answer.text
     assert members_of(alice, universe) == ["AMD"]
     page.post(f"/universes/{universe.pk}/add/", {"symbols": "NVDA"}, headers=HTMX)
-    assert members_of(alice, universe) == ["AMD", "NVDA"]
+    assert members_of(alice, universe) == ["NVDA", "AMD"]
 
 
 def test_without_htmx_the_same_forms_lead_back_to_the_page(alice, page):
@@ -203,7 +203,7 @@ def test_the_number_of_queries_does_not_grow_with_the_members(alice, page, url):
     with tenancy.acting_as(alice):
         membership.add(universe, alice, names)
         for n in range(5):
-            membership.add(membership.create(alice, f"More {n}"), alice, names[:10])
+            membership.add(catalogue.create(alice, f"More {n}"), alice, names[:10])
     many = queries(page, url)
     assert len(many) == len(few), "\n".join(many)
     assert len(many) <= 20
