@@ -211,7 +211,10 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_IMPORTS = ("chronos.core.heartbeats",)
 CELERY_BEAT_SCHEDULER = "chronos.core.heartbeats.HeardScheduler"
-CELERY_BEAT_SCHEDULE = {"Wake jobs that no worker has": {"task": "chronos.core.sweep", "schedule": 15.0}}
+CELERY_BEAT_SCHEDULE = {
+    "Wake jobs that no worker has": {"task": "chronos.core.sweep", "schedule": 15.0},
+    "Purge what was deleted": {"task": "universes.purge", "schedule": 600.0},
+}
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_TIMEZONE = "UTC"
 DJANGO_CELERY_BEAT_TZ_AWARE = True

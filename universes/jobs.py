@@ -19,7 +19,7 @@ from marketdata.fetching import Refreshed
 from marketdata.fetching import refresh as refresh_series
 from marketdata.jobs import missing, row, sentence
 from marketdata.models import Asset, Series, Timeframe
-from universes import scheduling
+from universes import catalogue, scheduling
 from universes.models import Membership, Universe
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,12 @@ def refresh_due() -> bool:
         if changed:
             jobs.start("audit", {}, owner=None, subject="What is missing", key="schedule")
     return due or changed
+
+
+@shared_task(name="universes.purge", ignore_result=True)
+def purge() -> int:
+    """Remove for good what was deleted a while ago."""
+    return catalogue.purge()
 
 
 def refresh(universe: Universe, user: User, timeframe: Timeframe = Timeframe.D1) -> Job:
