@@ -1,10 +1,8 @@
 """Forms about universes."""
 
-from typing import Any
+import re
 
 from django import forms
-
-from universes.models import Universe
 
 
 class UniverseForm(forms.Form):
@@ -50,21 +48,25 @@ class SymbolsForm(forms.Form):
     )
 
 
-class DeleteForm(forms.Form):
-    """Asks for the name: what goes can't be brought back."""
+class EditForm(UniverseForm):
+    """With the version that was shown, so that somebody else's edit is not overwritten unseen."""
 
-    confirmation = forms.CharField(
-        max_length=100, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
+    version = forms.IntegerField(min_value=1, widget=forms.HiddenInput)
+
+
+class ShareForm(forms.Form):
+    people = forms.CharField(
+        max_length=4000,
+        label="Share with",
+        help_text="User names or e-mail addresses, separated by commas or lines. They read it and change nothing.",
+        error_messages={"required": "Name at least one person."},
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
     )
 
-    def __init__(self, universe: Universe, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.universe = universe
-        self.fields["confirmation"].label = f"To confirm, write its name: {universe.name}"
-        self.fields["confirmation"].error_messages["required"] = "Write the universe's name to delete it."
+    def clean_people(self) -> list[str]:
+        return [part.strip() for part in re.split(r"[,;\n]+", self.cleaned_data["people"]) if part.strip()]
 
-    def clean_confirmation(self) -> str:
-        written = " ".join(self.cleaned_data["confirmation"].split())
-        if written != self.universe.name:
-            raise forms.ValidationError(f"That is not its name. It is called {self.universe.name}.")
-        return written
+
+class DeleteForm(forms.Form):
+    def __init__(self, universe: object) -> None:
+        super().__init__()

@@ -48,28 +48,39 @@ class Turnover:
     turnover: float | None
 
 
+class Past:
+    """All that happened in a universe, read once."""
+
+    def __init__(self, universe: Universe) -> None:
+        self._events = _events(universe)
+
+    def timeline(self) -> list[Change]:
+        """Every day on which somebody joined or left, the newest first. A stay without length is passed over."""
+        changes: list[Change] = []
+        size = 0
+        for day, events in groupby(self._events, key=lambda event: _day(event[0])):
+            happened = list(events)
+            size += sum(step for _, step, _ in happened)
+            joined = sorted(symbol for _, step, symbol in happened if step > 0)
+            left = sorted(symbol for _, step, symbol in happened if step < 0)
+            changes.append(Change(day, joined, left, size))
+        return changes[::-1]
+
+    def turnover(self, since: datetime, until: datetime) -> Turnover:
+        """The turnover in since ≤ moment < until. Raises `Malformed` unless since < until."""
+        return _turnover(self._events, since, until)
+
+    def turnovers(self, marks: Sequence[datetime]) -> list[Turnover]:
+        """Of each window between two neighbouring marks, which ascend."""
+        return [self.turnover(since, until) for since, until in pairwise(marks)]
+
+
 def timeline(universe: Universe) -> list[Change]:
-    """Every day on which somebody joined or left, the newest first. A stay without length is passed over."""
-    changes: list[Change] = []
-    size = 0
-    for day, events in groupby(_events(universe), key=lambda event: _day(event[0])):
-        happened = list(events)
-        size += sum(step for _, step, _ in happened)
-        joined = sorted(symbol for _, step, symbol in happened if step > 0)
-        left = sorted(symbol for _, step, symbol in happened if step < 0)
-        changes.append(Change(day, joined, left, size))
-    return changes[::-1]
+    return Past(universe).timeline()
 
 
 def turnover(universe: Universe, since: datetime, until: datetime) -> Turnover:
-    """The turnover in since ≤ moment < until. Raises `Malformed` unless since < until."""
-    return _turnover(_events(universe), since, until)
-
-
-def turnovers(universe: Universe, marks: Sequence[datetime]) -> list[Turnover]:
-    """Of each window between two neighbouring marks, which ascend; the universe is read once."""
-    events = _events(universe)
-    return [_turnover(events, since, until) for since, until in pairwise(marks)]
+    return Past(universe).turnover(since, until)
 
 
 def _turnover(events: Sequence[tuple[datetime, int, str]], since: datetime, until: datetime) -> Turnover:

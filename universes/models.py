@@ -81,6 +81,10 @@ class Universe(models.Model):
         """Curated and public: everybody sees it, staff keep it in the admin."""
         return self.owner_id is None
 
+    @property
+    def is_public(self) -> bool:
+        return self.visibility == Visibility.PUBLIC
+
 
 class Share(models.Model):
     """Opens a private universe to one more person, who reads it and changes nothing.

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from universes.views import changes, lists, universe, upkeep
+from universes.views import changes, history, lists, universe, upkeep
 
 app_name = "universes"
 urlpatterns = [
@@ -10,7 +10,15 @@ urlpatterns = [
     path("<int:pk>/add/", universe.add_members, name="add"),
     path("<int:pk>/remove/", universe.remove_members, name="remove"),
     path("<int:pk>/edit/", changes.edit_universe, name="edit"),
+    path("<int:pk>/duplicate/", changes.duplicate_universe, name="duplicate"),
+    path("<int:pk>/archive/", changes.archive_universe, name="archive"),
     path("<int:pk>/delete/", changes.delete_universe, name="delete"),
+    path("<int:pk>/undelete/", changes.undelete_universe, name="undelete"),
+    path("<int:pk>/share/", changes.share_universe, name="share"),
+    path("<int:pk>/unshare/", changes.unshare_universe, name="unshare"),
+    path("<int:pk>/publish/", changes.publish_universe, name="publish"),
+    path("<int:pk>/history/", history.history, name="history"),
+    path("<int:pk>/history.csv", history.history_csv, name="history-csv"),
     path("<int:pk>/refresh/", upkeep.refresh_universe, name="refresh"),
     path("<int:pk>/backfill/", upkeep.backfill_universe, name="backfill"),
 ]

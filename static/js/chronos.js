@@ -54,6 +54,9 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// What can be undone says so for ten seconds; the server knows the time as well.
+for (const offer of document.querySelectorAll("[data-undo]")) setTimeout(() => offer.remove(), 10_000);
+
 // --- Live jobs ---
 // One stream says which job has changed; whatever shows that job asks for it again by HTMX. A browser opens only six
 // connections to a server, so only a page that is seen and has something to wait for holds one. Should an announcement be

@@ -16,8 +16,12 @@ def seen(request: Signed, pk: int) -> Universe:
 
 
 def owned(request: Signed, pk: int) -> Universe:
-    """A universe this person may change. Public ones can be looked at by everybody and are kept in the admin."""
+    """A universe this person may change: their own."""
     found = seen(request, pk)
-    if found.owner_id != request.user.pk:
+    if found.is_domain:
         raise PermissionDenied(f"{found.name} is public: everybody sees it, and staff keep it in the admin.")
+    if found.owner_id != request.user.pk:
+        raise PermissionDenied(
+            f"{found.name} is {found.owner}’s: you can read it, or duplicate it and change the copy."
+        )
     return found
