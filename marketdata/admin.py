@@ -43,16 +43,23 @@ class Spellings(admin.TabularInline):  # type: ignore[type-arg]
 @admin.register(Asset)
 class AssetAdmin(TakesAlong):
     list_display = ("symbol", "name", "asset_class", "exchange", "currency", "sector", "validated_at", "is_sample")
-    list_filter = ("asset_class", "is_sample", ("validated_at", admin.EmptyFieldListFilter), "currency", "exchange")
+    list_filter = (
+        "asset_class",
+        "is_sample",
+        ("validated_at", admin.EmptyFieldListFilter),
+        ("refuted_at", admin.EmptyFieldListFilter),
+        "currency",
+        "exchange",
+    )
     search_fields = ("symbol", "name", "spellings__spelling")
     list_per_page = 50
     inlines = (Spellings,)
-    readonly_fields = ("validated_at", "facts_at", "created_at", "is_sample")
+    readonly_fields = ("validated_at", "refuted_at", "facts_at", "created_at", "is_sample")
     actions = ("refresh_now",)
     fieldsets = (
         (None, {"fields": ("symbol", "name", "asset_class", "exchange", "currency", "calendar")}),
         ("About it", {"fields": ("sector", "industry", "market_cap", "price_earnings", "dividend_yield", "metadata")}),
-        ("State", {"fields": ("validated_at", "facts_at", "is_sample", "created_at")}),
+        ("State", {"fields": ("validated_at", "refuted_at", "facts_at", "is_sample", "created_at")}),
     )
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:

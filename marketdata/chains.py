@@ -3,12 +3,12 @@
 The usual order can be changed for each asset class; a row of `FallbackChain` then counts instead.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from marketdata import credentials, providers
 from marketdata.models import AssetClass, FallbackChain
-from marketdata.providers.base import Provider
+from marketdata.providers.base import KnowsSymbols, Provider
 
 _LISTED = ("yahoo", "twelvedata", "alphavantage")
 _QUOTED = ("twelvedata", "yahoo")
@@ -89,6 +89,21 @@ def nobody(asset_class: AssetClass | str) -> str:
     """Why nobody can be asked for such assets, when `chain` is empty, and what to do about it."""
     reasons = " ".join(link.why for link in explain(asset_class))
     return f"There is nobody to ask for {_assets(AssetClass(asset_class))}. {reasons}".strip()
+
+
+def surely_unknown(asset_class: AssetClass | str, denied: Collection[str]) -> bool:
+    """Whether there is no such symbol, if these providers do not know it: one of them has all there are of the class,
+    or there is nobody else to ask. That one exchange does not list a coin says nothing.
+    """
+    links = chain(asset_class)
+    if any(source.name in denied and is_sure(source, asset_class) for source in links):
+        return True
+    return bool(links) and all(source.name in denied for source in links)
+
+
+def is_sure(source: Provider, asset_class: AssetClass | str) -> bool:
+    """Whether a provider's no to a symbol of the class counts."""
+    return isinstance(source, KnowsSymbols) and asset_class in source.sure_of
 
 
 def _assets(asset_class: AssetClass) -> str:

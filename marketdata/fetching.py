@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from marketdata import calendars, coverage, gaps
+from marketdata import calendars, chains, coverage, gaps, recognition
 from marketdata.arbitration import arbitrate
 from marketdata.asking import Waits
 from marketdata.checks import short
@@ -243,6 +243,7 @@ def remembered(walk: Walk, lacks: list[Lack], until: datetime, missing: tuple[Ga
     clipped = [str(lack.why) for lack in lacks if isinstance(lack.why, TooFarBack)]
     error = _told_of(walk, refused[0]) if refused else None
     if not walk.asset._state.adding:  # else nobody has confirmed it, so there is nothing to keep
+        _remember_denial(walk)
         if error and _is_of_the_newest(walk, refused):
             _remember_failure(walk, error)
         elif not error or until > max(lack.until for lack in refused):
@@ -280,6 +281,14 @@ def _told_of(walk: Walk, lack: Lack) -> ProviderError:
         f"{error} It knew it until now: delisted or renamed? The {series.candle_count:,} candles"
         f" until {series.last_open:%Y-%m-%d} are kept."
     )
+
+
+def _remember_denial(walk: Walk) -> None:
+    """Those who were asked do not know the asset, and nobody else of its chain does."""
+    denied = [name for name, asked in walk.questions.items() if asked.denied]
+    knew = any(asked.knew for asked in walk.questions.values())
+    if denied and not knew and chains.surely_unknown(walk.asset.asset_class, denied):
+        recognition.refute(walk.asset, walk.wait.since)
 
 
 def _is_of_the_newest(walk: Walk, lacks: list[Lack]) -> bool:

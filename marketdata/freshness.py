@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 from chronos.core import figures
-from marketdata import calendars
+from marketdata import calendars, recognition
 from marketdata.calendars import Book
 from marketdata.models import Asset, AssetClass, Series, Timeframe
 
@@ -38,13 +38,21 @@ def judge(asset: Asset, series: Series | None, now: datetime, book: Book | None 
         end = figures.day(last)
         return Freshness("sample", f"sample, ends {end}", f"Bundled sample data that end on {end} and never move.")
     found = _by_calendar(asset, series, last, now, book or Book()) or _by_the_clock(asset, series, last, now)
+    if asset.refuted_at and found.level != "fresh":
+        return Freshness("stale", f"ends {figures.day(last)}", f"{recognition.refuted(asset)} {_newest_of(series)}")
     if failing and found.level != "fresh":
         why = f" {series.failure}" if series.failure else ""
         return Freshness("failing", found.word, f"{found.detail} No answer since {figures.moment(failing)} UTC.{why}")
     return found
 
 
+def _newest_of(series: Series) -> str:
+    return _newest(Timeframe(series.timeframe), series.last_open) if series.last_open else ""
+
+
 def _without_candles(asset: Asset, series: Series | None) -> Freshness:
+    if asset.refuted_at:
+        return Freshness("failing", "delisted" if asset.validated_at else "unknown", recognition.refuted(asset))
     if series and series.failed_at:
         return Freshness(
             "failing", "no candles", f"No answer since {figures.moment(series.failed_at)} UTC. {series.failure}"

@@ -23,7 +23,7 @@ from marketdata.asking import Unasked, Waits, answer
 from marketdata.coverage import Range
 from marketdata.ingestion import BATCH, Ingested, ingest
 from marketdata.models import Asset, AssetClass, Candle, FetchWindow, ProviderState, Series, Timeframe
-from marketdata.providers.base import Action, Facts, Fetched, NoData, Provider, ProviderError
+from marketdata.providers.base import Action, Facts, Fetched, NoData, Provider, ProviderError, SymbolNotFound
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,6 +61,7 @@ class Questions:
     """The questions about one series to one provider.
 
     `is_fallback`: somebody else is asked first, so it only fills what lacks. `requests` counts every attempt.
+    `knew` if an answer told of the asset, `denied` if the provider said that it does not know it.
     """
 
     asset: Asset
@@ -71,6 +72,8 @@ class Questions:
     requests: int = 0
     windows: int = 0
     new_splits: int = 0
+    knew: bool = False
+    denied: bool = False
     facts: Facts | None = None  # of the last answer that was only looked at
     told: list[Action] = field(default_factory=list)  # the splits and dividends of all of those
 
@@ -120,6 +123,7 @@ class Questions:
                 piece = self.question(since, until)
         except NoData:
             return Kept()
+        self.knew = True
         learn(self.asset, piece.facts)
         if window is None:  # only now is it an asset that a ledger can name
             window = self._begin(since, until)
@@ -174,6 +178,7 @@ class Questions:
         """It does not, unless it said no, which is an answer too."""
         if isinstance(error, Unasked):
             return
+        self.denied = self.denied or isinstance(error, SymbolNotFound)
         if error.answered:
             _state(self.source, answered_at=timezone.now(), failing_since=None, failure="")
         else:
@@ -368,7 +373,7 @@ def learn(asset: Asset, facts: Facts) -> None:
     """Store an asset that a provider has just confirmed, or fill in what was not known of it; the rest stays."""
     said = {name: plain(getattr(facts, name)) for name in _FACTS}
     told = {name: value for name, value in said.items() if value and not getattr(asset, name)}
-    told["validated_at"] = timezone.now()
+    told |= {"validated_at": timezone.now(), "refuted_at": None}
     told["metadata"] = {plain(key): plain(value) for key, value in facts.metadata.items()} | asset.metadata
     if facts.asset_class and asset.validated_at is None:
         told["asset_class"] = facts.asset_class

@@ -37,6 +37,9 @@ SERIES = "Time Series (Daily)"
 REACH = timedelta(days=135)  # 96 weekdays: within the hundred candles, today's unfinished one among them
 _REFUSALS = ("Error Message", "Note", "Information")
 _COLUMNS = {"open": "1. open", "high": "2. high", "low": "3. low", "close": "4. close", "volume": "5. volume"}
+# Of its search: name, type, currency; and its types as our classes.
+_FOUND = ("2. name", "3. type", "8. currency")
+_CLASSES = {"equity": AssetClass.STOCK, "etf": AssetClass.ETF, "mutual fund": AssetClass.FUND}
 # The exchange after the dot, as symbols are usually written and as Alpha Vantage writes it.
 _EXCHANGES = {"L": "LON", "TO": "TRT", "V": "TRV", "DE": "DEX", "BO": "BSE", "SS": "SHH", "SZ": "SHZ"}
 
@@ -51,6 +54,7 @@ class AlphaVantage:
     )
     basis: ClassVar[Basis] = Basis.RAW
     needs_key: ClassVar[bool] = True
+    sure_of: ClassVar[frozenset[AssetClass]] = frozenset()
     windows: ClassVar[Mapping[Timeframe, timedelta]] = {Timeframe.D1: REACH}
     reach: ClassVar[Mapping[Timeframe, timedelta]] = {Timeframe.D1: REACH}
 
@@ -80,27 +84,50 @@ class AlphaVantage:
             raise BadRequest(f"{LABEL}'s free plan has no {timeframe} candles; it has 1d. Choose that.")
         from marketdata.providers import rest
 
-        question = _question(spelling)
-        answer = rest.ask(question)
-        if not isinstance(answer.content, dict) and answer.status == 200:
-            raise rest.malformed(question, "it is a list or a word")
-        if not isinstance(answer.content, dict) and answer.status != 429:
-            raise rest.in_its_place(question, answer.status)
-        if refusal := _refusal(question, answer.content or {}, answer.status, answer.retry_after):
-            raise refusal
+        asked = {"function": "TIME_SERIES_DAILY", "symbol": spelling, "outputsize": "compact"}
+        question = _question(spelling, asked)
+        content = _content(question)
         with rest.reading(question):
-            return _fetched(question, since, until, answer.content)
+            return _fetched(question, since, until, content)
+
+    def lookup(self, spelling: str) -> Facts:
+        """What its search says of exactly this symbol. One attempt. Raises `ProviderError` only."""
+        from marketdata.providers import rest
+
+        question = _question(spelling, {"function": "SYMBOL_SEARCH", "keywords": spelling})
+        content = _content(question)
+        with rest.reading(question):
+            for entry in content["bestMatches"]:
+                if str(entry["1. symbol"]).casefold() == spelling.casefold():
+                    name, kind, money = (question.without_key(entry.get(part) or "") for part in _FOUND)
+                    return Facts(name, _CLASSES.get(kind.lower()), currency=money)
+        raise _unknown(spelling)
 
 
-def _question(spelling: str) -> "Question":
+def _content(question: "Question") -> Mapping[str, Any]:
+    """The answer, if it is one."""
+    from marketdata.providers import rest
+
+    answer = rest.ask(question)
+    if not isinstance(answer.content, dict) and answer.status == 200:
+        raise rest.malformed(question, "it is a list or a word")
+    if not isinstance(answer.content, dict) and answer.status != 429:
+        raise rest.in_its_place(question, answer.status)
+    if refusal := _refusal(question, answer.content or {}, answer.status, answer.retry_after):
+        raise refusal
+    found: Mapping[str, Any] = answer.content
+    return found
+
+
+def _question(spelling: str, asked: Mapping[str, str]) -> "Question":
     """The interface takes its key in the address only; nobody is shown that."""
     from marketdata.providers.rest import Question
 
     key = credentials.secret(AlphaVantage.name)
     if not key:
         raise AuthError(f"{spelling} was not asked for. {credentials.lacking(AlphaVantage.name, LABEL)}")
-    params = {"function": "TIME_SERIES_DAILY", "symbol": spelling, "outputsize": "compact", "apikey": key}
-    return Question(LABEL, spelling, f"{settings.ALPHAVANTAGE_BASE_URL}/query", params, secret=key)
+    address = f"{settings.ALPHAVANTAGE_BASE_URL}/query"
+    return Question(LABEL, spelling, address, {**asked, "apikey": key}, secret=key)
 
 
 # --- The answer --------------------------------------------------------------------------------------------------

@@ -99,6 +99,7 @@ class Facts:
     price_earnings: Decimal | None = None
     dividend_yield: Decimal | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    traded_at: datetime | None = None  # when it last traded
 
 
 @dataclass(frozen=True)
@@ -162,4 +163,16 @@ class KnowsFundamentals(Protocol):
 
     def fundamentals(self, spelling: str) -> Facts:
         """What it says now, without candles. One attempt. Raises `ProviderError` only."""
+        ...
+
+
+@runtime_checkable
+class KnowsSymbols(Protocol):
+    """A provider that can be asked cheaply whether it knows a symbol."""
+
+    # The classes of which it has about every symbol, so that its no says something. Elsewhere it has only its own.
+    sure_of: ClassVar[frozenset[AssetClass]]
+
+    def lookup(self, spelling: str) -> Facts:
+        """What it is, without candles. One attempt. Raises `SymbolNotFound` or another `ProviderError`, no other."""
         ...

@@ -75,6 +75,15 @@ def history(source: CcxtExchange, spelling: str, timeframe: Timeframe, since: da
         return _fetched(window, spelling, rows)
 
 
+def lookup(source: CcxtExchange, spelling: str) -> Facts:
+    """What the exchange's list of markets says of `spelling`. Raises `ProviderError` only."""
+    with _client(source, spelling) as client:
+        market = _market(client, source, spelling)
+        if market.get("active") is False:
+            raise SymbolNotFound(f"{source.label} has suspended {spelling}. Look for the name it goes on under.")
+        return _facts(source, market)
+
+
 @dataclass(frozen=True)
 class Described:
     """What ccxt says about an exchange without asking it; `milliseconds` between two requests."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from marketdata.models import AssetClass, Basis, Timeframe
-from marketdata.providers.base import BadRequest, Fetched
+from marketdata.providers.base import BadRequest, Facts, Fetched
 
 CAREFUL = 5.0  # requests a second to an exchange of which we only know ccxt's figure
 LIMITED = {"kraken": 720}  # candles before now that are kept of any timeframe, where not all are
@@ -32,6 +32,7 @@ class CcxtExchange:
     reach: ClassVar[Mapping[Timeframe, timedelta]]
     basis: ClassVar[Basis] = Basis.SPLIT  # coins have no splits
     needs_key: ClassVar[bool] = False
+    sure_of: ClassVar[frozenset[AssetClass]] = frozenset()  # it lists its own markets and no others
     daily_quota: ClassVar[int | None] = None
 
     page: ClassVar[int | None] = None  # candles that one request brings; None: as many as ccxt says
@@ -62,6 +63,12 @@ class CcxtExchange:
         from marketdata.providers.ccxt_client import history
 
         return history(self, spelling, timeframe, since, until)
+
+    def lookup(self, spelling: str) -> Facts:
+        """What its list of markets says, which is read once an hour. One attempt. Raises `ProviderError` only."""
+        from marketdata.providers import ccxt_client
+
+        return ccxt_client.lookup(self, spelling)
 
 
 @lru_cache(maxsize=256)  # people type these names

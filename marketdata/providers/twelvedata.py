@@ -68,6 +68,8 @@ _CLASSES = {
 _METALS = ("XAU/", "XAG/", "XPT/", "XPD/")  # listed among the currencies
 # Indices go by names of their own; what is not here goes without its circumflex.
 _INDICES = {"^GSPC": "SPX", "^DJI": "DJI", "^IXIC": "IXIC", "^NDX": "NDX", "^RUT": "RUT", "^VIX": "VIX"}
+# Where symbols without an exchange are listed; currencies and coins have no country.
+_AT_HOME = ("United States", "", None)
 # The exchange after the dot, as symbols are usually written, and after a colon, as Twelve Data takes it.
 _EXCHANGES = {"L": "LSE", "TO": "TSX", "V": "TSXV", "DE": "XETR", "F": "FSX", "NS": "NSE", "BO": "BSE", "AX": "ASX",
               "HK": "HKEX", "T": "JPX", "SW": "SIX"}  # fmt: skip
@@ -81,6 +83,7 @@ class TwelveData:
     asset_classes: ClassVar[frozenset[AssetClass]] = frozenset(AssetClass)
     basis: ClassVar[Basis] = Basis.SPLIT
     needs_key: ClassVar[bool] = True
+    sure_of: ClassVar[frozenset[AssetClass]] = frozenset({AssetClass.FX})
     # As many whole days as 5,000 values last in a market that never closes.
     windows: ClassVar[Mapping[Timeframe, timedelta]] = {
         timeframe: min(timedelta(days=36_500), timedelta(days=MOST * timeframe.length // timedelta(days=1)))
@@ -117,6 +120,21 @@ class TwelveData:
 
         rows = [row for page in pages for row in page.rows]
         return Fetched(rest.table(rows), pages[0].facts, sum(page.unfinished for page in pages))
+
+    def lookup(self, spelling: str) -> Facts:
+        """What its search says of exactly this symbol. One attempt. Raises `ProviderError` only."""
+        from marketdata.providers import rest
+
+        name, _, exchange = spelling.partition(":")
+        question = _addressed(spelling, "symbol_search", {"symbol": name, "outputsize": "30"})
+        content = _content(question, Timeframe.D1, timezone.now(), timezone.now())
+        with rest.reading(question):
+            for entry in content["data"]:
+                same = str(entry["symbol"]).casefold() == name.casefold()
+                here = entry.get("exchange") == exchange if exchange else entry.get("country") in _AT_HOME
+                if same and here:
+                    return _found(question, entry)
+        raise _unknown(spelling)
 
 
 @dataclass(frozen=True)
@@ -159,23 +177,26 @@ def _ask(spelling: str, timeframe: Timeframe, since: datetime, until: datetime) 
     from marketdata.providers import rest
 
     question = _question(spelling, timeframe, since, until)
+    content = _content(question, timeframe, since, until)
+    with rest.reading(question):
+        return _page(question, timeframe, since, until, content)
+
+
+def _content(question: "Question", timeframe: Timeframe, since: datetime, until: datetime) -> Mapping[str, Any]:
+    """The answer, if it is one."""
+    from marketdata.providers import rest
+
     answer = rest.ask(question)
     content = answer.content
     if answer.status == 200 and not isinstance(content, dict):
         raise rest.malformed(question, "it is a list or a word")
     if answer.status != 200 or content.get("status") == "error":
         raise _refusal(question, answer, timeframe, since, until)
-    with rest.reading(question):
-        return _page(question, timeframe, since, until, content)
+    found: Mapping[str, Any] = content
+    return found
 
 
 def _question(spelling: str, timeframe: Timeframe, since: datetime, until: datetime) -> "Question":
-    """The key goes in a header, so that it is in no address."""
-    from marketdata.providers.rest import Question
-
-    key = credentials.secret(TwelveData.name)
-    if not key:
-        raise AuthError(f"{spelling} was not asked for. {credentials.lacking(TwelveData.name, LABEL)}")
     first = _first_day(timeframe, since.date()) if timeframe.is_daily else since
     params = {
         "symbol": spelling,
@@ -188,7 +209,17 @@ def _question(spelling: str, timeframe: Timeframe, since: datetime, until: datet
         "dp": str(DIGITS),
         "format": "JSON",
     }
-    address = f"{settings.TWELVEDATA_BASE_URL}/time_series"
+    return _addressed(spelling, "time_series", params)
+
+
+def _addressed(spelling: str, what: str, params: Mapping[str, str]) -> "Question":
+    """The key goes in a header, so that it is in no address."""
+    from marketdata.providers.rest import Question
+
+    key = credentials.secret(TwelveData.name)
+    if not key:
+        raise AuthError(f"{spelling} was not asked for. {credentials.lacking(TwelveData.name, LABEL)}")
+    address = f"{settings.TWELVEDATA_BASE_URL}/{what}"
     return Question(LABEL, spelling, address, params, {"Authorization": f"apikey {key}"}, key)
 
 
@@ -294,6 +325,17 @@ def _facts(question: "Question", meta: Mapping[str, Any]) -> Facts:
     )
 
 
+def _found(question: "Question", entry: Mapping[str, Any]) -> Facts:
+    """An entry of its search."""
+
+    def text(name: str) -> str:
+        return question.without_key(entry.get(name) or "")
+
+    kind = text("instrument_type")
+    asset_class = AssetClass.COMMODITY if question.symbol.startswith(_METALS) else _CLASSES.get(kind.lower())
+    return Facts(text("instrument_name"), asset_class, text("exchange"), text("currency"))
+
+
 # --- Refusals ----------------------------------------------------------------------------------------------------
 
 
@@ -327,12 +369,16 @@ def _refusal(
                 f"{LABEL} keeps {symbol} for another plan than yours ({words}). Change the plan or the chain."
             )
         case 404 | 400 if code == 404 or re.search(r"\*{0,2}symbol\*{0,2}.*(not found|invalid)", said, re.IGNORECASE):
-            return SymbolNotFound(
-                f"{LABEL} does not know the symbol {symbol}. Check it for a typing error or a delisting;"
-                f" if {LABEL} writes it otherwise, give the asset its spelling in the admin."
-            )
+            return _unknown(symbol)
         case _:
             return BadRequest(f"{LABEL} refuses the question about {symbol}: {words or code}")
+
+
+def _unknown(symbol: str) -> SymbolNotFound:
+    return SymbolNotFound(
+        f"{LABEL} does not know the symbol {symbol}. Check it for a typing error or a delisting;"
+        f" if {LABEL} writes it otherwise, give the asset its spelling in the admin."
+    )
 
 
 def _enough(symbol: str, said: str, retry_after: float | None) -> ProviderError:

@@ -32,6 +32,7 @@ class Yahoo:
     asset_classes: ClassVar[frozenset[AssetClass]] = frozenset(AssetClass)
     basis: ClassVar[Basis] = Basis.SPLIT
     needs_key: ClassVar[bool] = False
+    sure_of: ClassVar[frozenset[AssetClass]] = frozenset(AssetClass)
     daily_quota: ClassVar[int | None] = None
     windows: ClassVar[Mapping[Timeframe, timedelta]] = {
         Timeframe.M1: timedelta(days=7),  # eight are allowed; the first day of a range counts as a whole one
@@ -78,6 +79,12 @@ class Yahoo:
         from marketdata.providers import yahoo_client
 
         return yahoo_client.history(spelling, timeframe, since, until)
+
+    def lookup(self, spelling: str) -> Facts:
+        """What it is, without candles. One attempt. Raises `ProviderError` only."""
+        from marketdata.providers import yahoo_client
+
+        return yahoo_client.lookup(spelling)
 
     def fundamentals(self, spelling: str) -> Facts:
         """What it says of the company now, without candles. One attempt. Raises `ProviderError` only."""

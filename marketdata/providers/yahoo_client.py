@@ -24,6 +24,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import curl_cffi.requests as curl
@@ -58,6 +59,7 @@ from marketdata.ratelimit import Bucket, seconds_told
 log = logging.getLogger(__name__)
 warnings.filterwarnings("ignore", module=r"yfinance\b")  # of what pandas will change: theirs to follow
 
+CHART = "https://query2.finance.yahoo.com/v8/finance/chart/"
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 SETTLED = timedelta(minutes=15)  # after a session's end its daily candle still moves
 INTERVALS = {Timeframe.W1: "1wk"}  # Yahoo's own spelling, where it differs
@@ -88,6 +90,24 @@ def history(symbol: str, timeframe: Timeframe, since: datetime, until: datetime)
                     raise
                 break
         return found
+
+
+def lookup(symbol: str) -> Facts:
+    """One attempt to learn what Yahoo's `symbol` is: what stands at the head of its last days' candles.
+
+    Those and no quote summary, because it is candles that will be asked for. Raises `ProviderError` only.
+    """
+    with asking(symbol, lambda error: named(error, symbol, _malformed(symbol, "it says nothing"))) as session:
+        address = CHART + quote(symbol, safe="")
+        answer = YfData(session=session).get_raw_json(address, params={"range": "5d", "interval": "1d"})
+        if error := answer["chart"].get("error"):
+            raise _explained(symbol, 200, str(error["description"]))
+        (found,) = answer["chart"]["result"]
+        meta = found["meta"]
+        if str(meta["symbol"]).casefold() != symbol.casefold():
+            raise _malformed(symbol, f"it is about {meta['symbol']}")
+        traded = meta.get("regularMarketTime")
+        return replace(_facts(meta), traded_at=datetime.fromtimestamp(traded, UTC) if traded else None)
 
 
 def _answer(session: "Session", symbol: str, timeframe: Timeframe, since: datetime, until: datetime) -> Fetched:

@@ -150,6 +150,7 @@ def _facts(found: Asset) -> list[tuple[str, str]]:
     """What is known about it; what is not is left out."""
     dividend = f"{figures.percent(found.dividend_yield).lstrip('+')} %" if found.dividend_yield is not None else ""
     confirmed = f"{figures.day(found.validated_at)}" if found.validated_at else "not by a provider yet"
+    unknown = f"asked on {figures.day(found.refuted_at)}" if found.refuted_at else ""
     spelt = ", ".join(f"{spelling.spelling} ({sources.label(spelling.provider)})" for spelling in found.spellings.all())
     facts = [
         ("Class", found.get_asset_class_display()),
@@ -161,7 +162,8 @@ def _facts(found: Asset) -> list[tuple[str, str]]:
         ("P/E", figures.price(found.price_earnings) if found.price_earnings is not None else ""),
         ("Dividend yield", dividend),
         ("Spelt", spelt),
-        ("Confirmed", "" if found.is_sample else confirmed),
+        ("Confirmed", "" if found.is_sample or (unknown and not found.validated_at) else confirmed),
+        ("Not known to providers", unknown),
     ]
     return [(name, value) for name, value in facts if value]
 

@@ -18,6 +18,7 @@ from marketdata.models import AssetClass, Timeframe
 from marketdata.providers.base import (
     BadRequest,
     Fetched,
+    KnowsSymbols,
     MalformedResponse,
     NoData,
     Provider,
@@ -41,6 +42,7 @@ class ProviderContract:
     # our error: the loopback server's names of the faults that stand for it
     faults: dict[type[ProviderError], tuple[str, ...]]
     told_to_wait: tuple[str, ...] = ("429",)  # the faults that may carry a Retry-After
+    symbols_at: str = ""  # where the server is made to fail for looking a symbol up, if not at the symbol
 
     @pytest.fixture
     def server(self) -> Any:
@@ -125,6 +127,29 @@ class ProviderContract:
 
     def test_it_confirms_what_the_asset_is(self, server: Any) -> None:
         assert self.ask().facts.asset_class == self.asset_class
+
+    def test_it_tells_whether_it_knows_a_symbol(self, server: Any) -> None:
+        assert isinstance(self.provider, KnowsSymbols)
+        assert self.provider.sure_of <= self.provider.asset_classes
+        found = self.provider.lookup(self.spelling)
+        assert found.asset_class == self.asset_class
+        assert found.name
+        with pytest.raises(SymbolNotFound, match=self.unknown):
+            self.provider.lookup(self.unknown)
+
+    def test_no_fault_is_taken_for_a_no(self, server: Any, quick: None) -> None:
+        assert isinstance(self.provider, KnowsSymbols)
+        faults = {
+            fault for kind, names in self.faults.items() if kind not in (SymbolNotFound, NoData) for fault in names
+        }
+        for fault in sorted(faults):
+            server.fail(self.symbols_at or self.spelling, fault)
+            try:
+                self.provider.lookup(self.spelling)
+            except ProviderError as error:
+                assert type(error) is not SymbolNotFound, f"{fault}: {error!r}"
+                assert self.spelling in str(error), str(error)
+            server.mend()
 
     def test_an_unknown_symbol_is_named(self, server: Any) -> None:
         with pytest.raises(SymbolNotFound, match=self.unknown):

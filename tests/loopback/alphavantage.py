@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from tests.loopback.market import usual
+from tests.loopback.market import Listing, usual
 from tests.loopback.rest import Door, Fault, Rest, Seen
 
 COMPACT = 100
@@ -39,6 +39,14 @@ class AlphaVantage(Rest):
             self.credits -= 1
             self._series(door, seen, fault)
 
+    def _search(self, text: str) -> list[Listing]:
+        """Symbols that begin so and names that hold it."""
+        return [
+            one
+            for one in self.listings.values()
+            if one.symbol.lower().startswith(text.lower()) or text.lower() in one.name.lower()
+        ]
+
     def _refuse(self, door: Door, fault: Fault) -> bool:
         extra = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}
         echoed = f"We have detected your API key as {self.key} and our standard API rate limit is 25 requests per day."
@@ -68,6 +76,9 @@ class AlphaVantage(Rest):
         return True
 
     def _series(self, door: Door, seen: Seen, fault: Fault | None) -> None:
+        if seen.params.get("function") == "SYMBOL_SEARCH":
+            door.answer(200, {"bestMatches": [_match(one) for one in self._search(seen.symbol)]})
+            return
         listing = self.listings.get(seen.symbol)
         if listing is None or seen.params.get("function") != "TIME_SERIES_DAILY":
             _unknown(door)
@@ -87,6 +98,12 @@ class AlphaVantage(Rest):
         if fault and fault.kind == "missing":
             del content["Meta Data"]
         door.answer(200, json.dumps(content).encode())
+
+
+def _match(listing: Listing) -> dict[str, str]:
+    kind = {"EQUITY": "Equity"}.get(listing.kind, listing.kind)
+    return {"1. symbol": listing.symbol, "2. name": listing.name, "3. type": kind, "4. region": "United States",
+            "8. currency": listing.currency, "9. matchScore": "0.8000"}  # fmt: skip
 
 
 def _meta(symbol: str) -> dict[str, str]:

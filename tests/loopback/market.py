@@ -37,6 +37,7 @@ class Listing:
     zone: str = "America/New_York"
     session: tuple[time, time] | None = (time(9, 30), time(16, 0))
     since: date = date(2015, 1, 2)
+    until: date | None = None  # the last day that it traded
     volume: int = 40_000_000
     growth: float = 0.12
     nulls: set[date] = field(default_factory=set)
@@ -58,7 +59,7 @@ class Listing:
         return start.astimezone(UTC), end.astimezone(UTC)
 
     def trades(self, day: date) -> bool:
-        return day >= self.since and (self.session is None or day.weekday() < 5)
+        return self.since <= day <= (self.until or day) and (self.session is None or day.weekday() < 5)
 
     def days(self, first: date, last: date) -> Iterator[date]:
         """Trading dates from `first` to `last`, both included."""

@@ -48,7 +48,7 @@ class Door(Quiet):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         params = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        seen = Seen(parts.path, params, params.get("symbol", ""), dict(self.headers))
+        seen = Seen(parts.path, params, params.get("symbol") or params.get("keywords", ""), dict(self.headers))
         self.server.requests.append(seen)
         self.server.on_request(seen)
         self.server.play(self, seen)

@@ -53,11 +53,25 @@ class TwelveData(Rest):
             self._refuse(door, Fault("day"))
         elif fault and self._refuse(door, fault):
             return
+        elif seen.path == "/symbol_search":
+            self.credits -= 1
+            door.answer(200, {"data": list(self._search(seen.symbol)), "status": "ok"})
         elif seen.path != "/time_series":
             _error(door, 404, "The requested endpoint does not exist.")
         else:
             self.credits -= 1
             self._series(door, seen, fault)
+
+    def _search(self, text: str) -> Iterator[dict[str, str]]:
+        """Symbols that begin so, as likely as those that are exactly it; the exchange is a part of its own."""
+        for symbol, listing in self.listings.items():
+            name, _, exchange = symbol.partition(":")
+            if name.lower().startswith(text.lower()):
+                pair = "/" in name
+                yield {"symbol": name, "instrument_name": listing.name, "instrument_type": TYPES[listing.kind],
+                       "exchange": exchange or ("" if pair else "NASDAQ"), "mic_code": "" if pair else "XNGS",
+                       "country": "" if pair else "United Kingdom" if exchange else "United States",
+                       "currency": listing.currency}  # fmt: skip
 
     def _refuse(self, door: Door, fault: Fault) -> bool:
         extra = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}

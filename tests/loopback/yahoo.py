@@ -363,7 +363,7 @@ def _meta(listing: Listing, interval: str, start: datetime, end: datetime, now: 
         "fullExchangeName": listing.exchange_name,
         "instrumentType": listing.kind,
         "firstTradeDate": int(listing.hours(listing.since)[0].timestamp()),
-        "regularMarketTime": int(now.timestamp()),
+        "regularMarketTime": int((listing.hours(listing.until)[1] if listing.until else now).timestamp()),
         "hasPrePostMarketData": listing.session is not None,
         "gmtoffset": _period(listing, today)["gmtoffset"],
         "timezone": _period(listing, today)["timezone"],

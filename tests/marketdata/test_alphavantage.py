@@ -150,7 +150,7 @@ class TestRefused:
         assert type(refusal(alphavantage, "401")) is AuthError
 
     def test_five_a_minute_and_500_a_day_is_a_matter_of_pace(self, alphavantage: AlphaVantage) -> None:
-        question = source._question("AAPL")
+        question = source._question("AAPL", {})
         assert type(source._refusal(question, {"Note": MINUTE}, 200, None)) is RateLimited
 
     def test_the_key_is_in_no_message_chain_or_log_line(self, alphavantage: AlphaVantage, caplog) -> None:
@@ -164,4 +164,4 @@ class TestRefused:
                 error = error.__cause__ or error.__context__
         ask("MSFT")
         assert alphavantage.key.lower() not in caplog.text.lower()
-        assert alphavantage.key not in repr(source._question("AAPL"))
+        assert alphavantage.key not in repr(source._question("AAPL", {}))

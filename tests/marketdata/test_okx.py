@@ -59,6 +59,7 @@ class TestOkx(ProviderContract):
         BadRequest: ("rejected",),
     }
     told_to_wait = ("429", "429text")
+    symbols_at = "instruments"
 
     @pytest.fixture
     def server(self, okx: Okx) -> Okx:
