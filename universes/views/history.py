@@ -220,11 +220,11 @@ def _drawing(changes: list[Change], periods: list[Turnover], window: _Window) ->
                 "title": _bar_title(one),
             }
         )  # fmt: skip
-    levels = sorted({most, most // 2} - {0})
     return {
         "points": " ".join(points),
         "area": f"0,{SIZES} {' '.join(points)} {WIDTH},{SIZES}",
-        "levels": [{"y": f"{_down(level, most):.1f}", "label": figures.integer(level)} for level in levels],
+        "levels": [f"{_down(size, most):.1f}" for size in (most, most / 2)],
+        "most": figures.integer(most),
         "bars": bars,
         "tallest": figures.integer(tallest),
         "width": WIDTH,
@@ -245,5 +245,5 @@ def _bar_title(one: Turnover) -> str:
     )
 
 
-def _down(size: int, most: int) -> float:
+def _down(size: float, most: int) -> float:
     return SIZES - size / most * (SIZES - 12)
