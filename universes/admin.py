@@ -13,7 +13,7 @@ from django.http import HttpRequest
 
 from chronos.core import figures
 from universes.jobs import refresh
-from universes.models import Membership, Universe
+from universes.models import Membership, Share, Universe
 
 AT_ONCE = 20
 
@@ -107,15 +107,36 @@ class NewMembers(admin.TabularInline):  # type: ignore[type-arg]
         return False
 
 
+class Readers(admin.TabularInline):  # type: ignore[type-arg]
+    """Who else sees a private universe. A domain needs none: everybody sees it."""
+
+    model = Share
+    verbose_name = "reader"
+    verbose_name_plural = "Readers"
+    extra = 0
+    fields = ("reader", "created_at")
+    readonly_fields = ("created_at",)
+    autocomplete_fields = ("reader",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Share]:
+        return super().get_queryset(request).select_related("reader", "universe")
+
+
 @admin.register(Universe)
 class UniverseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("name", "owner", "visibility", "members", "changed_at")
-    list_filter = ("visibility", ("owner", admin.RelatedOnlyFieldListFilter))
+    list_filter = (
+        "visibility",
+        ("archived_at", admin.EmptyFieldListFilter),
+        ("owner", admin.RelatedOnlyFieldListFilter),
+    )
     list_select_related = ("owner",)
     list_per_page = 50
     search_fields = ("name", "description", "owner__username", "memberships__asset__symbol")
-    fields = ("name", "description", "owner", "visibility", "seed", "created_at", "changed_at")
-    readonly_fields = ("seed", "created_at", "changed_at")
+    fields = (
+        "name", "description", "owner", "visibility", "seed", "created_at", "changed_at", "archived_at", "deleted_at",
+    )  # fmt: skip
+    readonly_fields = ("seed", "created_at", "changed_at", "archived_at", "deleted_at")
     autocomplete_fields = ("owner",)
     inlines = (Members, NewMembers)
     actions = ("refresh_now",)
@@ -124,6 +145,9 @@ class UniverseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         size = Count("memberships", filter=Q(memberships__left_at=None))
         found: QuerySet[Universe] = super().get_queryset(request).annotate(size=size)
         return found
+
+    def get_inlines(self, request: HttpRequest, obj: Universe | None) -> Any:
+        return (*self.inlines, Readers) if obj and obj.owner_id else self.inlines
 
     @admin.display(description="Members", ordering="size")
     def members(self, universe: Any) -> int:
@@ -137,12 +161,12 @@ class UniverseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """What ends is written before what begins: at no moment has an asset two open stays."""
-        stays = formset.save(commit=False)
-        for stay in formset.deleted_objects:
-            stay.delete()
-        for stay in sorted(stays, key=lambda stay: stay.left_at is None):
-            stay.owner_id = form.instance.owner_id
-            stay.save()
+        rows = formset.save(commit=False)
+        for row in formset.deleted_objects:
+            row.delete()
+        for row in sorted(rows, key=lambda row: isinstance(row, Membership) and row.left_at is None):
+            row.owner_id = form.instance.owner_id
+            row.save()
 
     @admin.action(description="Refresh now", permissions=["change"])
     def refresh_now(self, request: Any, chosen: QuerySet[Universe]) -> None:

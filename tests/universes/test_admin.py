@@ -140,3 +140,15 @@ def test_nothing_leaves_before_it_joined(page, chips, nvda):
     assert "It left before it joined" in answer.text
     assert "violated" not in answer.text
     assert open_stays(chips) == 1
+
+
+def test_staff_let_a_person_read_what_is_somebodys(page):
+    alice, bob = cast.alice(), cast.bob()
+    with tenancy.as_system("tests"):
+        hers = Universe.objects.create(name="Hers", owner=alice)
+    form = {"name": "Hers", "visibility": "private", "owner": alice.pk}
+    form |= rows("memberships", 0, []) | rows("memberships-2", 0, []) | rows("shares", 0, [{"reader": bob.pk}])
+    answer = page.post(f"/admin/universes/universe/{hers.pk}/change/", form, follow=True)
+    assert "was changed successfully" in answer.text
+    with tenancy.acting_as(bob):
+        assert Universe.objects.visible_to(bob).get().name == "Hers"
