@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,8 @@ _SECRETS = (
     re.compile(r"(?i)\b(?:api_?key|crumb|token|password|passwd|secret|authorization)\b[\"']?\s*[=:]\s*[\"']?(?:bearer\s+)?([^\s\"'&,;]+)"),
     re.compile(r"(?i)\bapi key as (\S+)"),  # Alpha Vantage repeats the key in its quota message
     re.compile(r"(?<=/sign-in/)[A-Za-z0-9_-]{20,}"),
+    re.compile(r"(?:(?<=/reset/)|(?<=/confirm-email/))[A-Za-z0-9_:%-]{16,}"),
+    re.compile(r"chr_[A-Za-z0-9]{16,}"),
     re.compile(r"(?i)(?<=bearer )[A-Za-z0-9._~+/-]{8,}"),
 )  # fmt: skip
 
@@ -41,7 +44,18 @@ class Json(JsonFormatter):
 
     def process_log_record(self, log_record: dict[str, Any]) -> dict[str, Any]:
         """Before it becomes JSON: a secret cut out of finished JSON could take a quote or a bracket with it."""
-        return {key: redact(value) if isinstance(value, str) else value for key, value in log_record.items()}
+        return {key: _without_secrets(value) for key, value in log_record.items()}
+
+
+def _without_secrets(value: Any) -> Any:
+    """Also in what becomes text only later: the request that Django adds to its refusals has an address, too."""
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(inner) for inner in value]
+    if value is None or isinstance(value, (bool, int, float, date)):
+        return value
+    return redact(str(value))
 
 
 def logging_configuration(level: str) -> dict[str, Any]:
