@@ -44,6 +44,12 @@ class Environment(BaseSettings):
     redis_url: SecretStr | None = None
     postgres_user: str = ""
 
+    sign_up: bool = False
+    contact: str = Field(default="", max_length=200)
+    email_url: SecretStr | None = None
+    email_from: str = ""
+    trusted_proxies: int = Field(default=0, ge=0, le=9)
+
     fetch_interval_minutes: int = Field(default=60, ge=1, le=10_080)
     yahoo_requests_per_second: float = Field(default=1.0, gt=0, le=50)
     okx_base_url: str = "https://www.okx.com"
@@ -111,6 +117,28 @@ class Environment(BaseSettings):
                 _ = parts.port
             except ValueError:
                 raise ValueError("must have a number as its port") from None
+        return value
+
+    @field_validator("email_url")
+    @classmethod
+    def _is_a_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            parts = urlsplit(value.get_secret_value())
+            if parts.scheme not in ("smtp", "smtps", "submission") or not parts.hostname or parts.path.strip("/"):
+                raise ValueError(
+                    "must look like submission://user:password@mail.example.org:587 (or smtps://, smtp://)"
+                )
+            try:
+                _ = parts.port
+            except ValueError:
+                raise ValueError("must have a number as its port") from None
+        return value
+
+    @field_validator("email_from")
+    @classmethod
+    def _is_a_sender(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[^@\r\n]+@[^@\s]+", value):
+            raise ValueError("must be an address, as in chronos@example.org or Chronos <chronos@example.org>")
         return value
 
     @field_validator("okx_base_url", "twelvedata_base_url", "alphavantage_base_url")

@@ -7,7 +7,7 @@ import ssl
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -51,6 +51,9 @@ INSTALLED_APPS = [
     "marketdata",
     "chronos.core",
     "chronos.core.apps.CurationConfig",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -72,7 +75,10 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "chronos.core.tokens.BearerMiddleware",
     "chronos.core.security.SignInRequired",
+    "allauth.account.middleware.AccountMiddleware",
+    "chronos.core.sessions.LastSeenMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -85,6 +91,8 @@ LOGIN_URL = "core:sign-in"
 LOGIN_REDIRECT_URL = "home"
 CSRF_FAILURE_VIEW = "chronos.core.views.csrf_failure"
 AUTH_USER_MODEL = "core.User"
+AUTHENTICATION_BACKENDS = ["chronos.core.accounts.ByNameOrAddress"]
+PASSWORD_RESET_TIMEOUT = 60 * 60
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -94,6 +102,45 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+
+# Ways in are allauth's underneath and ours on top: none of its pages has an address.
+SIGN_UP_IS_OPEN = ENVIRONMENT.sign_up
+CONTACT = ENVIRONMENT.contact
+ALLAUTH_TRUSTED_PROXY_COUNT = ENVIRONMENT.trusted_proxies
+ACCOUNT_ADAPTER = "chronos.core.accounts.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"  # `accounts.py` asks for it where there is a mail server
+ACCOUNT_EMAIL_CONFIRMATION_EXPIRE_DAYS = 3
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
+ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False  # `chronos.core.guessing` has the limits
+MFA_ADAPTER = "chronos.core.accounts.MFAAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODE_COUNT = MFA_RECOVERY_CODE_DIGITS = 10
+MFA_TOTP_ISSUER = "Chronos"
+MFA_TOTP_TOLERANCE = 1  # a clock may be half a minute off
+
+
+def _mail(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    usual = {"smtps": 465, "submission": 587}.get(parts.scheme, 25)
+    return {
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or usual,
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_USE_TLS": parts.scheme == "submission",
+    }
+
+
+MAIL_CAN_BE_SENT = ENVIRONMENT.email_url is not None
+if ENVIRONMENT.email_url:
+    globals().update(_mail(ENVIRONMENT.email_url.get_secret_value()))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENVIRONMENT.email_from or f"chronos@{_public.hostname or 'localhost'}"
 
 TEMPLATES = [
     {

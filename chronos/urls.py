@@ -3,7 +3,7 @@ from django.urls import include, path
 
 from chronos import views
 from chronos.core import health
-from chronos.core.views import sign_in_for_the_admin
+from chronos.core.views.entrance import sign_in_for_the_admin
 
 urlpatterns = [
     path("", views.home, name="home"),

@@ -12,6 +12,12 @@ def person(name: str, **fields: object) -> User:
     return user
 
 
+def with_password(user: User, password: str = "a long and odd password") -> User:
+    user.set_password(password)
+    user.save()
+    return user
+
+
 def alice() -> User:
     return person("alice")
 

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from allauth.account.admin import EmailAddress
+from allauth.mfa.admin import Authenticator
+from allauth.usersessions.admin import UserSession
 from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
 from django.contrib.auth.admin import UserAdmin
@@ -13,10 +16,12 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from chronos.core import figures, jobs
+from chronos.core import accounts, figures, jobs
 from chronos.core.models import Job, JobLine, SignInLink, User
 
 admin.site.unregister(Group)  # rights here are: staff or not
+for theirs in (EmailAddress, Authenticator, UserSession):  # people's own affair; staff make a one-time link
+    admin.site.unregister(theirs)
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 LINKS_AT_ONCE = 20
@@ -56,7 +61,7 @@ class PersonAdmin(TakesAlong, UserAdmin):  # type: ignore[type-arg]
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
-        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser")}),
+        ("Rights", {"fields": ("is_active", "awaits_confirmation", "is_staff", "is_superuser")}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
     filter_horizontal = ()
@@ -76,6 +81,10 @@ class PersonAdmin(TakesAlong, UserAdmin):  # type: ignore[type-arg]
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         fields = [str(name) for name in super().get_readonly_fields(request, obj)]
         return fields if request.user.is_superuser else [*fields, *RIGHTS]
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        accounts.align(obj)
 
     @admin.action(description="Make a one-time sign-in link", permissions=["sign_in"])
     def make_sign_in_link(self, request: HttpRequest, chosen: QuerySet[User]) -> TemplateResponse:

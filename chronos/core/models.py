@@ -16,6 +16,11 @@ from django.utils import timezone
 class User(AbstractUser):
     """A person, and so a tenant."""
 
+    awaits_confirmation = models.BooleanField(
+        default=False,
+        help_text="Signed up, and has yet to follow the link in the mail: until then no password lets this person in.",
+    )
+
     class Meta(AbstractUser.Meta):
         pass
 
@@ -65,6 +70,7 @@ class ApiToken(models.Model):
     owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=100)
     digest = models.CharField(max_length=64, unique=True)
+    hint = models.CharField(max_length=4, blank=True, help_text="The secret's last characters, to tell which one it is")
     may_write = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)

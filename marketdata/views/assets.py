@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from chronos.core import figures
 from chronos.core.hypermedia import Asked, Signed, page, wants_part
 from chronos.core.streams import streamed
+from chronos.core.tokens import open_to_tokens
 from marketdata import charts, sources
 from marketdata.forms import BackfillForm
 from marketdata.jobs import refresh_asset
@@ -168,6 +169,7 @@ def _facts(found: Asset) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
+@open_to_tokens
 @require_safe
 def figure(request: Asked, symbol: str) -> HttpResponse:
     """The chart as JSON, for a drawing `width` pixels wide. Parameters as the page's."""
@@ -183,6 +185,7 @@ def figure(request: Asked, symbol: str) -> HttpResponse:
     return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "private, no-cache"})
 
 
+@open_to_tokens
 @require_safe
 def candles_csv(request: Asked, symbol: str) -> HttpResponse | StreamingHttpResponse:
     """Every stored candle of the range, oldest first, exactly as stored; `range=all` is the whole series."""

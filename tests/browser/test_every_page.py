@@ -4,10 +4,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from chronos.core import tenancy
+from chronos.core import accounts, tenancy, tokens
 from chronos.core.models import Job, JobLine
 from marketdata import credentials, gaps
 from marketdata.models import (
@@ -91,11 +95,22 @@ def scene(house):
             name="Refresh every universe", task="chronos.core.start_scheduled", interval=every
         )
     with tenancy.acting_as(stella):
+        token, _ = tokens.issue(stella, "A token with a rather long name that has to go somewhere, too", may_write=True)
         universe = catalogue.create(stella, "A universe with a rather long name that has to go somewhere", "Why it is")
         membership.add(universe, stella, ["NVDA", "NEWCO", "A-VERY-LONG-SYMBOL-INDEED.SAMPLE", "AMD"])
         membership.remove(universe, stella, ["AMD"])
+    elsewhere = SessionStore()
+    elsewhere.create()
+    session = UserSession.objects.create(
+        user=stella, session_key=elsewhere.session_key, ip="2001:db8:85a3:8d3:1319:8a2e:370:7348", user_agent="x" * 180
+    )
+    TOTP.activate(stella, "JBSWY3DPEHPK3PXP")
+    passkey = Authenticator.objects.create(user=stella, type="webauthn", data={"name": "The laptop, " * 5})
     return {
         "user": stella,
+        "token": token.pk,
+        "session": session.pk,
+        "passkey": passkey.pk,
         "universe": universe.pk,
         "symbol": "NVDA",
         "job": job.pk,
@@ -177,7 +192,8 @@ def test_every_page(scene, visit, scheme):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_pages_before_signing_in(visit, scheme):
     visitor = visit(None, DESK, scheme)
-    for path in ("/sign-in/", "/sign-in/not-a-secret/"):
+    reset = f"/reset/{accounts.reset_key(cast.alice())}/"
+    for path in ("/sign-in/", "/sign-in/not-a-secret/", "/sign-up/", "/sign-up/look-into-mail/", "/reset/", reset):
         assert faults_of(visitor, path) == []
 
 
@@ -193,7 +209,9 @@ def test_pages_with_nothing_in_them(visit):
         "/data/windows/",
         "/data/quarantine/",
         "/activity/",
-        "/account/",
+        "/settings/",
+        "/settings/security/",
+        "/settings/tokens/",
         "/nowhere/",
     ):
         assert faults_of(visitor, path) == [], path

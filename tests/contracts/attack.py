@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import psycopg
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib.sessions.backends.db import SessionStore
 
-from chronos.core import tenancy
+from chronos.core import accounts, tenancy
 from chronos.core.database import conninfo
 from chronos.core.models import ApiToken, Job, JobLine, User
 from marketdata.models import Asset
@@ -38,6 +42,8 @@ class Battlefield:
             Membership.objects.create(universe=self.domain, asset=self.asset)
             self.house_job = Job.objects.create(kind="refresh-all", subject="All universes")
             JobLine.objects.create(job=self.house_job, text="the house's line")
+        self.hers_to_sign_in = self._ways_in_of(self.alice, "Alice's secret plan: ")
+        self.his_to_sign_in = self._ways_in_of(self.bob, "Bob's ")
         self.before = self.state_of(self.alice)
 
     def _work_of(self, owner: User, name: str) -> dict[str, int]:
@@ -58,12 +64,30 @@ class Battlefield:
             "core_apitoken": token.pk,
         }
 
+    def _ways_in_of(self, person: User, words: str) -> dict[str, int]:
+        """What is not protected by the database but by asking for one person's alone."""
+        accounts.align(person)
+        session = SessionStore()
+        session["_auth_user_id"] = str(person.pk)
+        session.create()
+        place = UserSession.objects.create(
+            user=person, session_key=session.session_key, ip="192.0.2.7", user_agent=words + "browser"
+        )
+        Authenticator.objects.create(user=person, type="totp", data={"secret": words})
+        passkey = Authenticator.objects.create(user=person, type="webauthn", data={"name": words + "passkey"})
+        return {"session": place.pk, "passkey": passkey.pk}
+
     def state_of(self, owner: User) -> dict[str, list[dict]]:
         with tenancy.as_system("compare"):
-            return {
+            work = {
                 model._meta.db_table: list(model.objects.filter(owner=owner).order_by("pk").values())
                 for model in (Universe, Share, Membership, Job, JobLine, ApiToken)
             }
+        ways_in = {
+            model._meta.db_table: list(model.objects.filter(user=owner).order_by("pk").values())
+            for model in (EmailAddress, Authenticator, UserSession)
+        }
+        return work | ways_in | {"core_user": list(User.objects.filter(pk=owner.pk).values())}
 
 
 def raw_breaches(field: Battlefield) -> Iterator[str]:
@@ -112,7 +136,7 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
     rest = "now(), 0, '', '{}', 1"
     share = "INSERT INTO universes_share (universe_id, owner_id, reader_id, created_at)"
     line = "INSERT INTO core_jobline (job_id, owner_id, at, level, text)"
-    token = "INSERT INTO core_apitoken (owner_id, name, digest, may_write, created_at)"
+    token = "INSERT INTO core_apitoken (owner_id, name, digest, hint, may_write, created_at)"
     job = (
         "INSERT INTO core_job (owner_id, kind, subject, subject_url, key, params, state, progress_done, progress_total,"
         " progress_note, summary, result, attempt, worker, created_at)"
@@ -131,7 +155,7 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
         f" SET universe_id = {hers['universes_universe']} WHERE id = {his_stay}",
         "write into the log of Alice's job": f"{line} VALUES ({hers['core_job']}, {bob}, now(), 'info', 'x')",
         "write into the log of the house's job": f"{line} VALUES ({house}, NULL, now(), 'info', 'x')",
-        "make a token of Alice's": f"{token} VALUES ({alice}, 'x', 'x', true, now())",
+        "make a token of Alice's": f"{token} VALUES ({alice}, 'x', 'x', '', true, now())",
         "start a job as Alice": f"{job} VALUES ({alice}, 'k', '', '', '', '{{}}', 'queued', 0, 0, '', '', '{{}}', 0,"
         " '', now())",
     }.items():

@@ -18,7 +18,15 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "core:cancel-job": {"pk": "{job}"},
     "core:rerun-job": {"pk": "{job}"},
     "core:sign-in-link": {"secret": "not-a-secret-that-was-ever-issued"},
+    "core:confirm-email": {"key": "not-a-key-that-was-ever-mailed"},
+    "core:reset-with-key": {"key": "1-not-a-key-that-was-ever-mailed"},
+    "core:rename-passkey": {"pk": "{passkey}"},
+    "core:remove-passkey": {"pk": "{passkey}"},
+    "core:end-session": {"pk": "{session}"},
+    "core:revoke-token": {"pk": "{token}"},
 }
+# What names somebody's own row; the others are shared facts.
+OWN = ("{universe}", "{job}", "{passkey}", "{session}", "{token}")
 # Routes of Django's own that are no pages.
 PASSED_OVER = {"admin:jsi18n", "admin:view_on_site", "admin:app_list"}
 
@@ -33,7 +41,7 @@ class Address:
 
 
 def addresses(scene: dict[str, Any]) -> Iterator[Address]:
-    """All of them; `scene` gives `universe`, `job`, `symbol` and the admin's objects by model label."""
+    """All of them; `scene` gives what PARAMETERS names, and the admin's objects by model label."""
     for name, pattern in _named(get_resolver(), ""):
         if name in PASSED_OVER:
             continue
@@ -45,7 +53,7 @@ def addresses(scene: dict[str, Any]) -> Iterator[Address]:
         missing = wanted - set(known)
         assert not missing, f"tests/contracts/pages.py does not know {missing} of the route {name!r}: add a sample"
         values = {key: known[key].format(**scene) for key in wanted}
-        owned = any("{universe}" in known[key] or "{job}" in known[key] for key in wanted)
+        owned = any(sample in known[key] for key in wanted for sample in OWN)
         yield Address(name, reverse(name, kwargs=values), owned)
 
 

@@ -11,8 +11,9 @@ pytestmark = pytest.mark.usefixtures("house")
 
 # What one may reach without being signed in.
 OPEN = {
-    "core:sign-in", "core:sign-in-link", "core:sign-out", "core:set-theme", "health-live", "health-ready",
-    "admin:login", "admin:logout",
+    "core:sign-in", "core:sign-in-link", "core:sign-out", "core:sign-in-with-passkey", "core:second-step",
+    "core:sign-up", "core:look-into-mail", "core:confirm-email", "core:reset", "core:reset-with-key",
+    "core:set-theme", "health-live", "health-ready", "admin:login", "admin:logout",
 }  # fmt: skip
 SECRETS = (b"Alice&#x27;s secret plan", b"Alice's secret plan", b"a line about Alice", b"token of Alice")
 WORDLESS = {"universes:history-csv"}  # numbers only
@@ -20,7 +21,8 @@ WORDLESS = {"universes:history-csv"}  # numbers only
 FORM = {"name": "Stolen", "symbols": "MSFT", "asset": "NVDA", "asset_id": "1", "confirm": "yes", "username": "x",
         "password": "x", "action": "delete_selected", "_selected_action": "1", "post": "yes",
         "timeframe": "1d", "secret": "x", "choice_1": "yahoo", "usual": "yes", "decision": "reject",
-        "id": "1"}  # fmt: skip
+        "id": "1", "pk": "1", "user": "1", "email": "alice@example.org", "may": "write", "days": "", "passkey": "{}",
+        "code": "123456"}  # fmt: skip
 
 
 @pytest.fixture
@@ -33,6 +35,8 @@ def every(field: Battlefield) -> list[Address]:
     scene = {
         "universe": hers["universes_universe"],
         "job": hers["core_job"],
+        "token": hers["core_apitoken"],
+        **field.hers_to_sign_in,
         "symbol": "NVDA",
         "core_user": field.alice.pk,
         "marketdata_asset": field.asset.pk,

@@ -45,6 +45,11 @@ def test_nothing_needs_to_be_set():
         ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO'"),
         ("PUBLIC_URL", "chronos.example.org", "https://chronos.example.org"),
         ("DEBUG", "maybe", "valid boolean"),
+        ("SIGN_UP", "perhaps", "valid boolean"),
+        ("EMAIL_URL", "https://u:hunter2@mail.example.org", "submission://user"),
+        ("EMAIL_URL", "smtp://u:hunter2@mail.example.org:25x", "number as its port"),
+        ("EMAIL_FROM", "nobody", "Chronos <chronos@example.org>"),
+        ("TRUSTED_PROXIES", "-1", "greater than or equal to 0"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it(monkeypatch, name, value, says):
@@ -72,7 +77,7 @@ def test_every_variable_is_documented_with_its_default():
     assert set(documented) == set(NAMES)
     for name, value in documented.items():
         default = environment.Environment.model_fields[name.lower()].default
-        said = {None: "", False: "false"}.get(default, default) if default != [] else ""
+        said = {"None": "", "False": "false", "[]": ""}.get(str(default), default)
         assert value == str(said).removesuffix(".0"), name
 
 

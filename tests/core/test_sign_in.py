@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 import pytest
 from django.test import Client
 
+from chronos.core.guessing import PASSWORDS
 from chronos.core.models import SignInLink
-from chronos.core.views import WRONG_PASSWORDS
 from tests import cast
 
-pytestmark = pytest.mark.usefixtures("house")
+pytestmark = pytest.mark.usefixtures("house", "quick_passwords")
 PASSWORD = "a long and odd password"
 
 
@@ -29,7 +29,7 @@ def path_of(link):
 
 
 def signed_in(client):
-    return client.get("/account/").status_code == 200
+    return client.get("/settings/").status_code == 200
 
 
 def test_the_page_explains_that_there_is_no_default_password(nobody):
@@ -56,11 +56,11 @@ def test_it_leads_nowhere_else(nobody, alice, away):
     assert answer.headers["Location"] == "/"
 
 
-@pytest.mark.parametrize("word", ["foo", "home", "core:account", "sign-out/", "."])
+@pytest.mark.parametrize("word", ["foo", "home", "core:settings", "sign-out/", "."])
 def test_what_is_no_path_leads_home(nobody, alice, word):
     nobody.force_login(alice)
     assert nobody.get("/sign-in/", {"next": word}).headers["Location"] == "/"
-    assert nobody.get("/sign-in/", {"next": "/account/?a=b"}).headers["Location"] == "/account/?a=b"
+    assert nobody.get("/sign-in/", {"next": "/settings/?a=b"}).headers["Location"] == "/settings/?a=b"
 
 
 def test_a_wrong_password_keeps_the_name(nobody, alice):
@@ -73,7 +73,7 @@ def test_a_wrong_password_keeps_the_name(nobody, alice):
 def test_guessing_is_stopped_even_when_the_guess_is_right(nobody, alice):
     alice.set_password(PASSWORD)
     alice.save()
-    for _ in range(WRONG_PASSWORDS):
+    for _ in range(PASSWORDS.times):
         nobody.post("/sign-in/", {"username": "alice", "password": "wrong"})
     answer = nobody.post("/sign-in/", {"username": "ALICE", "password": PASSWORD})
     assert answer.status_code == 429
@@ -138,6 +138,6 @@ def test_the_admin_has_no_door_of_its_own(nobody, alice):
 def test_a_form_from_elsewhere_is_refused_in_words(alice):
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(alice)
-    answer = strict.post("/account/", {"email": "x@example.org"})
+    answer = strict.post("/settings/", {"first_name": "x"})
     assert answer.status_code == 403
     assert "Send it again" in answer.text

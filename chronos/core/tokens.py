@@ -1,0 +1,152 @@
+"""API tokens: a program's way in as a person, through one door.
+
+`Authorization: Bearer chr_…` signs a single request in, on views that are marked `open_to_tokens`, without session or
+CSRF token. What is stored is a hash; the secret's prefix lets scanners find one that was published by mistake.
+"""
+
+import re
+import secrets
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.db.models import Q
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+
+from chronos.core import tenancy
+from chronos.core.models import ApiToken, User, digest
+
+PREFIX = "chr_"
+ALPHABET = string.ascii_letters + string.digits
+LENGTH = 43  # of 62 letters: 256 bits
+MOST = 50  # of one person
+USED_EVERY = timedelta(minutes=1)  # `last_used_at` is no finer than that
+SAFE = ("GET", "HEAD", "OPTIONS")
+
+in_an_address = re.compile(rf"{PREFIX}[A-Za-z0-9]{{20,}}").search
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class TooMany(Exception):
+    """This person has as many tokens as anybody may."""
+
+
+def issue(
+    owner: User, name: str, *, may_write: bool = False, lifetime: timedelta | None = None
+) -> tuple[ApiToken, str]:
+    """A new token and its secret, which is nowhere afterwards. Call it as its owner. Raises `TooMany`."""
+    if ApiToken.objects.filter(owner=owner).count() >= MOST:
+        raise TooMany
+    secret = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
+    token = ApiToken.objects.create(
+        owner=owner,
+        name=name,
+        digest=digest(secret),
+        hint=secret[-4:],
+        may_write=may_write,
+        expires_at=timezone.now() + lifetime if lifetime else None,
+    )
+    return token, secret
+
+
+def redeem(secret: str) -> ApiToken | None:
+    """The token with its owner; None if it is unknown, revoked or expired, or its owner's account is closed."""
+    if not secret.startswith(PREFIX) or len(secret) != len(PREFIX) + LENGTH:
+        return None
+    now = timezone.now()
+    with tenancy.as_system("look up an API token"):
+        valid = Q(expires_at=None) | Q(expires_at__gt=now)
+        found = ApiToken.objects.filter(valid, digest=digest(secret), owner__is_active=True)
+        token = found.select_related("owner").first()
+        if token and (token.last_used_at is None or token.last_used_at < now - USED_EVERY):
+            ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    return token
+
+
+def revoke(owner: User, pk: int) -> str:
+    """Delete this token of theirs; its name, or '' if there is no such one."""
+    token = ApiToken.objects.filter(owner=owner, pk=pk).first()
+    if token is None:
+        return ""
+    token.delete()
+    return token.name
+
+
+def open_to_tokens(view: View) -> View:
+    """Marks a view that programs may ask. Goes above the other decorators."""
+    view.open_to_tokens = True  # type: ignore[attr-defined]
+    return view
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """In JSON for programs, in the words and the header of RFC 6750."""
+
+    status: int
+    error: str
+    message: str
+
+    def answer(self) -> JsonResponse:
+        response = JsonResponse({"error": self.error, "message": self.message}, status=self.status)
+        response.headers["Cache-Control"] = "no-store"
+        if self.status in (401, 403):
+            response.headers["WWW-Authenticate"] = f'Bearer realm="Chronos", error="{self.error}"'
+        return response
+
+
+IN_THE_ADDRESS = Refusal(
+    400, "invalid_request",
+    "An API token does not belong in an address, where logs and histories keep it. Revoke it in the settings, and send"
+    " the new one in a header: Authorization: Bearer …",
+)  # fmt: skip
+BAD = Refusal(401, "invalid_token", "This API token is unknown, revoked or expired. Make another in the settings.")
+NOT_HERE = Refusal(403, "insufficient_scope", "This address is for people, not for API tokens.")
+ONLY_READS = Refusal(
+    403, "insufficient_scope", "This API token may only read. Make one that may write in the settings."
+)
+
+
+class BearerMiddleware:
+    """The one door for programs. A token counts alone: a session that comes with it is not looked at."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if in_an_address(request.get_full_path()):
+            return IN_THE_ADDRESS.answer()
+        scheme, _, secret = request.headers.get("Authorization", "").strip().partition(" ")
+        if scheme.lower() != "bearer" or request.path.startswith("/health/"):
+            return self.get_response(request)
+        token = redeem(secret.strip())
+        if token is None:
+            return BAD.answer()
+        self._let_in(request, token)
+        return self.get_response(request)
+
+    @staticmethod
+    def _let_in(request: HttpRequest, token: ApiToken) -> None:
+        async def person() -> User:
+            return token.owner
+
+        request.api_token = token  # type: ignore[attr-defined]
+        request.user = token.owner
+        request.auser = person
+        request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]  # no browser adds this header by itself
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
+        token = getattr(request, "api_token", None)
+        if token is None:
+            return None
+        if not getattr(view, "open_to_tokens", False):
+            return NOT_HERE.answer()
+        if request.method not in SAFE and not token.may_write:
+            return ONLY_READS.answer()
+        return None
