@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Case, Count, F, Q, QuerySet, When
 from django.utils import timezone
 
-from chronos.core import tenancy
+from chronos.core import accounts, tenancy
 from chronos.core.models import Job, User
 from universes.models import Membership, Share, Universe, Visibility
 
@@ -200,15 +200,17 @@ def unshare(universe: Universe, user: User, reader_id: int) -> User | None:
 
 
 def _person(text: str, user: User) -> User:
-    """Exactly one active person of this name or address, who is not the sharer."""
+    """The active person of this name, or whose confirmed address it is; not the sharer."""
     written = text.strip()
-    active = User.objects.filter(is_active=True)
-    found = list(active.filter(username=written)) or list(active.filter(email__iexact=written)[:2] if written else [])
-    if len(found) != 1:
-        raise Malformed(f"Nobody here is called {written[:60]!r}. Write a user name or an e-mail address exactly.")
-    if found[0] == user:
+    found = User.objects.filter(is_active=True, username=written).first() or accounts.reached_at(written)
+    if found is None:
+        raise Malformed(
+            f"Nobody here is called {written[:60]!r}. Write a user name exactly, or an e-mail address that its owner"
+            " has confirmed."
+        )
+    if found == user:
         raise Malformed("It is yours already: name somebody else.")
-    return found[0]
+    return found
 
 
 # --- What all verbs ask ------------------------------------------------------------------------------------------

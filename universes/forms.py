@@ -58,7 +58,7 @@ class ShareForm(forms.Form):
     people = forms.CharField(
         max_length=4000,
         label="Share with",
-        help_text="User names or e-mail addresses, separated by commas or lines. They read it and change nothing.",
+        help_text="User names or confirmed e-mail addresses, separated by commas. They read it and change nothing.",
         error_messages={"required": "Name at least one person."},
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
     )

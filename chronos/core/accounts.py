@@ -132,6 +132,15 @@ def is_confirmed(person: User) -> bool:
     return bool(person.email) and EmailAddress.objects.filter(user=person, email=person.email, verified=True).exists()
 
 
+def reached_at(email: str) -> User | None:
+    """Whose confirmed address this is. One that nobody has confirmed says nothing of who reads its mailbox."""
+    from allauth.account.models import EmailAddress
+
+    row = EmailAddress.objects.filter(email=email.strip().lower(), primary=True, verified=True, user__is_active=True)
+    found = row.select_related("user").first()
+    return found.user if found else None
+
+
 def mentioned_in(key: str) -> "EmailAddress | None":
     """The address that a mailed link is to confirm; None if the link is old, used or made up."""
     from allauth.account.models import EmailConfirmationHMAC

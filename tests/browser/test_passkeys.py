@@ -1,4 +1,4 @@
-"""A passkey in a real browser with an authenticator of its own: made, signed in with, used as the second step, removed."""
+"""A passkey in a real browser with an authenticator of its own: made, signed in with, a second step, removed."""
 
 import pytest
 from allauth.mfa.models import Authenticator
