@@ -152,3 +152,13 @@ def test_staff_let_a_person_read_what_is_somebodys(page):
     assert "was changed successfully" in answer.text
     with tenancy.acting_as(bob):
         assert Universe.objects.visible_to(bob).get().name == "Hers"
+
+
+def test_a_row_of_another_universe_swapped_into_the_form_is_not_touched(page, chips, nvda):
+    with tenancy.as_system("tests"):
+        other = Universe.objects.create(name="Other", visibility="public")
+    theirs = stay(other, nvda, 1)
+    save(page, chips, stays=[(theirs, on(2))])
+    with tenancy.as_system("tests"):
+        theirs.refresh_from_db()
+        assert (theirs.universe_id, theirs.left_at, chips.memberships.count()) == (other.pk, None, 0)
