@@ -56,6 +56,8 @@ _BY_SUFFIX = {
     "JK": "XIDX", "BK": "XBKK", "KL": "XKLS", "PS": "XPHS",
 }  # fmt: skip
 
+SUFFIXES = frozenset(_BY_SUFFIX)  # of symbols, each for an exchange
+
 _INDICES = {
     "^GSPC": "XNYS", "^SPX": "XNYS", "^DJI": "XNYS", "^IXIC": "XNYS", "^NDX": "XNYS", "^RUT": "XNYS", "^VIX": "XNYS",
     "^OEX": "XNYS", "^NYA": "XNYS", "^FTSE": "XLON", "^GDAXI": "XETR", "^MDAXI": "XETR", "^TECDAX": "XETR",

@@ -69,9 +69,9 @@ _LENGTHS = {
     "1mo": timedelta(days=31),
 }
 
-SYMBOL = r"[A-Z0-9^][A-Z0-9.^=_-]{0,39}"
+SYMBOL = r"[A-Z0-9^][A-Z0-9.^=_&-]{0,39}"
 is_symbol = RegexValidator(
-    rf"\A{SYMBOL}\Z", "A symbol has 1 to 40 of the characters A–Z 0–9 . ^ = _ - and starts with a letter, digit or ^."
+    rf"\A{SYMBOL}\Z", "A symbol has 1 to 40 of the characters A–Z 0–9 . ^ = _ & - and starts with a letter, digit or ^."
 )
 
 

@@ -21,6 +21,7 @@ from django.utils import timezone
 from marketdata import actions, calendars, coverage, gaps
 from marketdata.asking import Unasked, Waits, answer
 from marketdata.coverage import Range
+from marketdata.directory.listings import fill, listed
 from marketdata.ingestion import BATCH, Ingested, ingest
 from marketdata.models import Asset, AssetClass, Candle, FetchWindow, ProviderState, Series, Timeframe
 from marketdata.providers.base import Action, Facts, Fetched, NoData, Provider, ProviderError, SymbolNotFound
@@ -375,11 +376,14 @@ def learn(asset: Asset, facts: Facts) -> None:
     told = {name: value for name, value in said.items() if value and not getattr(asset, name)}
     told |= {"validated_at": timezone.now(), "refuted_at": None}
     told["metadata"] = {plain(key): plain(value) for key, value in facts.metadata.items()} | asset.metadata
-    if facts.asset_class and asset.validated_at is None:
+    first = asset.validated_at is None
+    if facts.asset_class and first:
         told["asset_class"] = facts.asset_class
     for name, value in told.items():
         limit = getattr(Asset._meta.get_field(name), "max_length", None)
         setattr(asset, name, value[:limit] if isinstance(value, str) and limit else value)
+    if first and (listing := listed([asset.symbol]).get(asset.symbol)):
+        told |= dict.fromkeys(fill(asset, listing))
     if asset._state.adding:
         stored, _ = Asset.objects.get_or_create(symbol=asset.symbol)  # or somebody else's, who was quicker
         asset.pk, asset.created_at = stored.pk, stored.created_at

@@ -12,8 +12,8 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from chronos.core.models import User
+from marketdata.directory.listings import unsaved
 from marketdata.models import Asset, canonical, is_symbol
-from marketdata.symbols import likely_class
 from universes.catalogue import Malformed, Outdated, must_own
 from universes.models import Membership, Universe
 
@@ -192,9 +192,8 @@ def assets_of(symbols: Iterable[str], report: Added) -> dict[str, Asset]:
     unknown = [symbol for symbol in wanted if symbol not in known]
     known |= _by_spelling(unknown)
     new = [symbol for symbol in unknown if symbol not in known]
-    Asset.objects.bulk_create(  # in one order for everybody: two who add the same would else wait for each other
-        [Asset(symbol=symbol, asset_class=likely_class(symbol)) for symbol in sorted(new)], ignore_conflicts=True
-    )
+    # in one order for everybody: two who add the same would else wait for each other
+    Asset.objects.bulk_create(unsaved(sorted(new)), ignore_conflicts=True)
     known |= {asset.symbol: asset for asset in Asset.objects.filter(symbol__in=new)}
     report.created = new
     return {symbol: known[symbol] for symbol in wanted}

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from chronos.core import tenancy
 from marketdata import splits
+from marketdata.directory.listings import adopt
 from marketdata.ingestion import Ingested, ingest
 from marketdata.models import Asset, AssetClass, Basis, Series, Spelling, Timeframe
 from marketdata.providers import sample
@@ -133,6 +134,7 @@ def _series(symbol: str) -> Series | None:
 
 def _seed(domain: Domain) -> Universe | None:
     assets = [_asset(member) for member in domain.members]
+    adopt(assets)
     there = Universe.objects.filter(seed=domain.slug).exists()
     was_there = any(domain.slug in asset.metadata.get(MARK, []) for asset in assets)
     if there or was_there:

@@ -7,6 +7,7 @@ from typing import Any
 
 from marketdata import splits
 from marketdata.appending import ingest_many
+from marketdata.directory.listings import adopt
 from marketdata.ingestion import Ingested, ingest
 from marketdata.management.arguments import Explained
 from marketdata.models import Asset, AssetClass, Timeframe
@@ -158,9 +159,13 @@ class _Import:
         self.report.add(_row(path, asset.symbol, timeframe, counts, trouble))
 
     def _asset(self, symbol: str) -> Asset:
-        """The asset of that symbol; a new one has the class that was asked for, or that its symbol looks like."""
+        """The asset of that symbol; a new one has the class that was asked for, or that its symbol looks like, and
+        what the directory says.
+        """
         asset_class = self.wishes.asset_class or likely_class(symbol)
-        asset, _ = Asset.objects.get_or_create(symbol=symbol, defaults={"asset_class": asset_class})
+        asset, created = Asset.objects.get_or_create(symbol=symbol, defaults={"asset_class": asset_class})
+        if created and not self.wishes.asset_class:
+            adopt([asset])
         return asset
 
 
