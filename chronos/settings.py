@@ -307,6 +307,8 @@ ALPHAVANTAGE_BASE_URL = ENVIRONMENT.alphavantage_base_url
 ALPHAVANTAGE_API_KEY = ENVIRONMENT.alphavantage_api_key.get_secret_value() if ENVIRONMENT.alphavantage_api_key else ""
 ALPHAVANTAGE_REQUESTS_PER_SECOND = ENVIRONMENT.alphavantage_requests_per_second
 ALPHAVANTAGE_REQUESTS_PER_DAY = ENVIRONMENT.alphavantage_requests_per_day
+VALIDATION_REQUESTS_PER_MINUTE = ENVIRONMENT.validation_requests_per_minute
+VALIDATION_DAYS = ENVIRONMENT.validation_days
 BACKFILL_DAYS = {  # by the kind of timeframe
     "days": ENVIRONMENT.backfill_days_of_days,
     "hours": ENVIRONMENT.backfill_days_of_hours,

@@ -1,24 +1,27 @@
 """The long work of this floor: an asset brought up to date, its history, its gaps; the facts of all."""
 
 import logging
+from collections import Counter
 from datetime import datetime
 from typing import Any, Literal
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, Field
 
 from chronos.core import jobs
 from chronos.core.figures import counted, moment
 from chronos.core.jobs import Outcome, Run, job
 from chronos.core.models import Job, JobLine, User
-from marketdata import fundamentals, gaps
+from marketdata import fundamentals, gaps, validation
 from marketdata.backfill import backfill
 from marketdata.backfill import fill_gaps as fill
 from marketdata.calendars import UnknownCalendar
 from marketdata.fetching import Refreshed, refresh
 from marketdata.models import Asset, Series, Timeframe
 from marketdata.reporting import Row, iso
+from marketdata.verdicts import Answer, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +182,64 @@ def _facts_outcome(many: int, asked: int, lacking: list[fundamentals.Known]) -> 
     names = ", ".join(one.asset.symbol for one in lacking[:5]) + (" and others" if len(lacking) > 5 else "")
     state: Literal["partial", "failed"] = "failed" if len(lacking) == asked else "partial"
     return Outcome(f"{had}; not of {names}: {lacking[0].error}", state, result)
+
+
+# --- Whether symbols are real ------------------------------------------------------------------------------------
+
+STALE_AT_ONCE = 500  # assets that one run of the schedule asks about
+NAMED = 5  # symbols in a job's sentence
+
+
+class ValidateSymbols(BaseModel):
+    symbols: list[str] = Field(max_length=validation.AT_ONCE)
+
+
+@job(validation.KIND, ValidateSymbols)
+def run_validate_symbols(params: ValidateSymbols, run: Run) -> Outcome:
+    """Ask providers about symbols that are not known here. Each answer is kept as it comes, for everybody."""
+    return _validate(params.symbols, run, again=False)
+
+
+class ValidateAssets(BaseModel):
+    """Without parameters: those of which no provider has said anything for long."""
+
+
+@job("validate-assets", ValidateAssets)
+def run_validate_assets(params: ValidateAssets, run: Run) -> Outcome:
+    """The house's own: ask again whether providers know the assets of which nothing was heard for VALIDATION_DAYS.
+
+    What an earlier attempt has learnt is not due any more.
+    """
+    waiting = [asset.symbol for asset in validation.stale(STALE_AT_ONCE)]
+    if not waiting:
+        return Outcome(f"Something was heard of every asset in the last {settings.VALIDATION_DAYS} days.")
+    return _validate(waiting, run, again=True)
+
+
+def _validate(symbols: list[str], run: Run, *, again: bool) -> Outcome:
+    found: list[Answer] = []
+    for number, answer in enumerate(validation.settle_each(symbols, run, again=again)):
+        found.append(answer)
+        if answer.verdict in (Verdict.UNKNOWN, Verdict.DELISTED):
+            near = f" Did you mean {' or '.join(answer.suggestions)}?" if answer.suggestions else ""
+            run.say(f"{answer.symbol}: {answer.verdict}. {answer.reason}{near}")
+        run.step(number + 1, len(symbols), f"{number + 1} of {len(symbols)} · {answer.symbol}")
+    return _verdicts(found)
+
+
+def _verdicts(found: list[Answer]) -> Outcome:
+    """How many are what, and which could not be asked about."""
+    counts = Counter(answer.verdict.value for answer in found)
+    open_ones = [answer for answer in found if not answer.is_settled]
+    told = ", ".join(f"{many:,} {verdict}" for verdict, many in counts.most_common() if verdict != Verdict.UNVERIFIED)
+    result: dict[str, Any] = {"answers": dict(counts)}
+    if not open_ones:
+        return Outcome(f"{counted(len(found), 'symbol')}: {told or 'none'}.", "done", result)
+    result["missing"] = [f"{answer.symbol}: {answer.reason}" for answer in open_ones]
+    names = ", ".join(answer.symbol for answer in open_ones[:NAMED]) + (" and others" if len(open_ones) > NAMED else "")
+    state: Literal["partial", "failed"] = "failed" if len(open_ones) == len(found) else "partial"
+    had = f"{counted(len(found), 'symbol')}: {told}; " if told else ""
+    return Outcome(f"{had}nobody could be asked about {names}: {open_ones[0].reason}", state, result)
 
 
 # --- How it is told ----------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ class Bucket:
     def _ask(self, *, turns: int, longest: float = _FOREVER, pause: float = 0.0) -> float:
         interval = 1 / self.per_second
         try:
-            answer = _valkey().eval(_SCRIPT, 1, f"chronos:turns:{self.name}", interval, turns, longest, pause)
+            answer = valkey().eval(_SCRIPT, 1, f"chronos:turns:{self.name}", interval, turns, longest, pause)
             return float(answer)
         except redis.RedisError as error:
             log.warning("Valkey is away: this process keeps the rate by itself", extra={"reason": str(error)})
@@ -138,7 +138,8 @@ def _ask_here(name: str, interval: float, turns: int, longest: float, pause: flo
 _connection: redis.Redis | None = None
 
 
-def _valkey() -> redis.Redis:
+def valkey() -> redis.Redis:
+    """This process's connection."""
     global _connection
     if _connection is None:
         _connection = redis.Redis.from_url(settings.CACHE_URL, socket_timeout=2, socket_connect_timeout=2)

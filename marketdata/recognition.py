@@ -12,6 +12,7 @@ from typing import Literal
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from chronos.core import figures
+from marketdata import verdicts
 from marketdata.models import Asset, AssetClass, Listing, Series, Timeframe
 
 State = Literal["confirmed", "listed", "unverified", "unknown", "delisted", "sample"]
@@ -56,6 +57,11 @@ def vouching() -> QuerySet[Listing]:
     return Listing.objects.exclude(bare)
 
 
+def is_bare(line: Listing) -> bool:
+    """Whether a line is none of those."""
+    return not line.name and not line.exchange and line.asset_class in (AssetClass.STOCK, AssetClass.ETF)
+
+
 def judge(
     asset: Asset, *, listed_on: str | None = None, last: datetime | None = None, checked: datetime | None = None
 ) -> Recognition:
@@ -98,10 +104,4 @@ def refute(asset: Asset, asked_at: datetime) -> None:
     now_known = Q(validated_at__gte=asked_at)
     if Asset.objects.filter(pk=asset.pk).exclude(now_known).update(refuted_at=asked_at):
         asset.refuted_at = asked_at
-
-
-def confirm(asset: Asset, at: datetime) -> None:
-    """Remember that a provider knew a stored asset at that moment."""
-    newer = Q(validated_at=None) | Q(validated_at__lt=at) | ~Q(refuted_at=None)
-    if Asset.objects.filter(newer, pk=asset.pk).update(validated_at=at, refuted_at=None):
-        asset.validated_at, asset.refuted_at = at, None
+        verdicts.forget([asset.symbol])

@@ -1,10 +1,11 @@
 from django.urls import path
 
-from marketdata.views import assets, data, quarantine, upkeep
+from marketdata.views import assets, data, quarantine, symbols, upkeep
 
 app_name = "marketdata"
 urlpatterns = [
     path("assets/", assets.assets, name="assets"),
+    path("assets/validate/", symbols.validate, name="validate"),
     path("assets/<str:symbol>/", assets.asset, name="asset"),
     path("assets/<str:symbol>/figure.json", assets.figure, name="figure"),
     path("assets/<str:symbol>/candles.csv", assets.candles_csv, name="candles"),

@@ -417,8 +417,15 @@ def alone(asset: Asset, timeframe: Timeframe, wait: Waits) -> Iterator[None]:
     take it again. What earlier holders left unanswered in the ledger was interrupted, and is marked so.
     """
     name = f"marketdata.fetching {asset.symbol} {timeframe}"
+    with one_at_a_time(name, wait, f"{asset} is being fetched by another job; waiting for it."):
+        yield
+
+
+@contextmanager
+def one_at_a_time(name: str, wait: Waits, busy: str) -> Iterator[None]:
+    """Nobody else does what is called so meanwhile; `busy` is said when somebody is at it."""
     if not _ask_database("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", name):
-        wait.say(f"{asset} is being fetched by another job; waiting for it.")
+        wait.say(busy)
         while not _stand_in_line(name):
             wait.sleep(0.01)
     try:

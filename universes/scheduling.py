@@ -1,7 +1,8 @@
 """The schedule that keeps universes fresh. It lives in the database, where an admin edits it; this only begins it.
 
 Every minute beat looks whether a series has become due (`marketdata.calendars.next_due`): a look is one light task, and
-a job is started only for what is due. Fundamentals are looked after once a day; their job takes what is a week old.
+a job is started only for what is due. Fundamentals are looked after once a day; their job takes what is a week old. So
+are assets of which no provider has said anything for long.
 """
 
 import json
@@ -26,6 +27,8 @@ SUBJECT = "All universes"
 LOOK = "universes.refresh_due"  # the task that looks; `universes.jobs` has it
 FACTS_NAME = "Refresh fundamentals"
 FACTS_KIND = "refresh-facts"
+VALIDATE_NAME = "Validate stale assets"
+VALIDATE_KIND = "validate-assets"
 _LOOKS = "Looks every minute which series have a new candle to fetch, and starts a job for those of universes' members."
 _BEFORE = "Asks the providers for new candles of every asset that is in a universe."  # as versions before 0.2 said
 
@@ -70,6 +73,16 @@ def ensure_schedule() -> bool:
             description="Asks for market cap, P/E, yield, sector and industry of the assets that were not asked for"
             " in the last week.",
         )
+    if not _is_there(VALIDATE_KIND) and not _has_run(VALIDATE_KIND):
+        _create(
+            VALIDATE_NAME,
+            1,
+            IntervalSchedule.DAYS,
+            task=start_scheduled.name,
+            kwargs=json.dumps({"kind": VALIDATE_KIND, "subject": "Assets of which nothing was heard for long"}),
+            description="Asks providers whether they still know the assets of which none has said anything for"
+            " VALIDATION_DAYS.",
+        )
     if _is_there(KIND) or _has_run(KIND):
         return False
     return _create(NAME, 1, IntervalSchedule.MINUTES, **_looking())
@@ -110,7 +123,7 @@ def _is_there(kind: str) -> bool:
     """Under whatever name: what it starts tells."""
     tasks = list(PeriodicTask.objects.values_list("name", "task", "kwargs"))
     starts = any(task == start_scheduled.name and _kind(kwargs) == kind for _, task, kwargs in tasks)
-    ours = {KIND: (NAME, LOOK), FACTS_KIND: (FACTS_NAME, None)}[kind]
+    ours = {KIND: (NAME, LOOK), FACTS_KIND: (FACTS_NAME, None), VALIDATE_KIND: (VALIDATE_NAME, None)}[kind]
     return starts or any(name == ours[0] or task == ours[1] for name, task, _ in tasks)
 
 

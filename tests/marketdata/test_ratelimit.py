@@ -81,7 +81,7 @@ def test_threads_and_processes_share_it() -> None:
 def test_everything_in_valkey_expires() -> None:
     Bucket("test", 1).take()
     Bucket("test", 1).pause(60)
-    connection = ratelimit._valkey()
+    connection = ratelimit.valkey()
     keys = connection.keys("chronos:turns:*")
     assert keys
     assert all(0 < connection.pttl(key) <= 62_000 for key in keys)

@@ -18,7 +18,7 @@ from tests.loopback.yahoo import Yahoo
 from tests.prices import stored
 from tests.universes.test_refresh import finished, universe
 from universes.jobs import refresh_due
-from universes.scheduling import FACTS_NAME, KIND, LOOK, NAME, SUBJECT, due_series, ensure_schedule
+from universes.scheduling import FACTS_NAME, KIND, LOOK, NAME, SUBJECT, VALIDATE_NAME, due_series, ensure_schedule
 
 pytestmark = [pytest.mark.usefixtures("house"), pytest.mark.filterwarnings("ignore::DeprecationWarning:yfinance")]
 
@@ -61,14 +61,14 @@ def test_every_kind_that_it_starts_is_declared():
 def test_again_makes_nothing():
     assert ensure_schedule() is True
     assert ensure_schedule() is False
-    assert sorted(task.name for task in PeriodicTask.objects.all()) == [NAME, FACTS_NAME]
+    assert sorted(task.name for task in PeriodicTask.objects.all()) == [NAME, FACTS_NAME, VALIDATE_NAME]
 
 
 def test_one_that_was_renamed_is_still_it():
     ensure_schedule()
     PeriodicTask.objects.filter(name=NAME).update(name="Ours, at night")
     assert ensure_schedule() is False
-    assert sorted(task.name for task in PeriodicTask.objects.all()) == ["Ours, at night", FACTS_NAME]
+    assert sorted(task.name for task in PeriodicTask.objects.all()) == ["Ours, at night", FACTS_NAME, VALIDATE_NAME]
 
 
 def test_one_that_was_deleted_after_the_first_start_stays_deleted():
@@ -146,7 +146,7 @@ def test_two_at_once_make_one():
     for thread in threads:
         thread.join()
     assert sorted(done) == [False, False, False, True]
-    assert PeriodicTask.objects.count() == 2
+    assert PeriodicTask.objects.count() == 3
 
 
 # --- What is due ---------------------------------------------------------------------------------------------------

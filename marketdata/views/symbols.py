@@ -1,0 +1,61 @@
+"""Whether a symbol is real, as it is written: a page, and the same as a fragment for below a field."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from chronos.core import figures
+from chronos.core.hypermedia import Signed, page
+from marketdata import sources, validation
+from marketdata.models import AssetClass
+from marketdata.verdicts import Answer, Verdict
+
+WORDS = {
+    Verdict.VALID: ("good", "Valid"),
+    Verdict.DELISTED: ("warn", "Delisted"),
+    Verdict.UNKNOWN: ("bad", "Unknown"),
+    Verdict.PENDING: ("running", "Being asked"),
+    Verdict.UNVERIFIED: ("warn", "Not verified"),
+    Verdict.MALFORMED: ("bad", "Not a symbol"),
+}
+_SAYS = {"stored": "kept here", "sample": "bundled sample", "directory": "symbol master"}
+
+
+@require_safe
+def validate(request: Signed) -> HttpResponse:
+    """The verdict on `symbol`; whatever is not known yet is asked by a job, and the fragment settles by itself.
+
+    Asking is a side effect of a GET: safe to repeat, throttled for each person, and not for a browser that only looks
+    ahead.
+    """
+    text = request.GET.get("symbol", "")
+    verdict = None
+    if text.strip():
+        (answer,) = validation.check([text], user=request.user, asks=not _looks_ahead(request))
+        verdict = _shown(answer)
+    context = {"verdict": verdict, "symbol": text[: validation.LOOKED_AT + 1]}  # too long stays too long
+    return page(request, "marketdata/validate.html", context, part="verdict")
+
+
+def _looks_ahead(request: HttpRequest) -> bool:
+    return request.method == "HEAD" or "prefetch" in request.headers.get("Sec-Purpose", "")
+
+
+def _shown(answer: Answer) -> dict[str, Any]:
+    level, word = WORDS[answer.verdict]
+    waits = answer.verdict == Verdict.PENDING and answer.job is None
+    return {
+        "level": "queued" if waits else level,
+        "word": "Waiting" if waits else word,
+        "symbol": answer.symbol,
+        "written": answer.written,
+        "name": answer.name,
+        "kind": AssetClass(answer.asset_class).label if answer.asset_class and answer.verdict == Verdict.VALID else "",
+        "source": _SAYS.get(answer.source) or (sources.label(answer.source) if answer.source else ""),
+        "at": figures.ago(answer.at) if answer.at else "",
+        "reason": answer.reason,
+        "suggestions": answer.suggestions,
+        "job": answer.job,
+        "wait": answer.wait,
+    }
