@@ -6,7 +6,7 @@ from chronos.core.models import User
 
 
 def person(name: str, **fields: object) -> User:
-    user = User(username=name, email=f"{name}@example.org", **fields)
+    user = User(**{"username": name, "email": f"{name}@example.org", **fields})
     user.set_unusable_password()
     user.save()
     return user

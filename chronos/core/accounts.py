@@ -8,7 +8,7 @@ import base64
 import logging
 import smtplib
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -18,7 +18,7 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied, ValidationError
 from django.core.mail import EmailMessage
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -54,6 +54,12 @@ def client_address(request: HttpRequest) -> str:
         return "0.0.0.0"  # noqa: S104
 
 
+def client_network(request: HttpRequest) -> str:
+    """For limits: of IPv6 the network, because who has one address of it has them all."""
+    address = ip_address(client_address(request))
+    return str(ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+
+
 # --- Addresses ---------------------------------------------------------------------------------------------------
 
 
@@ -78,12 +84,15 @@ def use(person: User, email: str, *, confirmed: bool = False) -> None:
     email = email.strip().lower()
     if email and is_taken(email, by_other_than=person):
         raise AddressTaken
-    with transaction.atomic():
-        EmailAddress.objects.filter(user=person).delete()
-        if email:
-            EmailAddress.objects.create(user=person, email=email, primary=True, verified=confirmed)
-        person.email = email
-        person.save(update_fields=["email"])
+    try:
+        with transaction.atomic():
+            EmailAddress.objects.filter(user=person).delete()
+            if email:
+                EmailAddress.objects.create(user=person, email=email, primary=True, verified=confirmed)
+            person.email = email
+            person.save(update_fields=["email"])
+    except IntegrityError as error:  # two confirmed it at once
+        raise AddressTaken from error
 
 
 def is_taken(email: str, *, by_other_than: User | None = None) -> bool:
@@ -152,8 +161,6 @@ def mentioned_in(key: str) -> "EmailAddress | None":
 def confirm(address: "EmailAddress") -> User:
     """The mailbox has answered: the address is its person's, the only one. Raises `AddressTaken`."""
     person: User = address.user
-    if not address.can_set_verified() or is_taken(address.email, by_other_than=person):
-        raise AddressTaken
     use(person, address.email, confirmed=True)
     if person.awaits_confirmation:
         person.awaits_confirmation = False

@@ -81,6 +81,31 @@ def test_guessing_is_stopped_even_when_the_guess_is_right(nobody, alice):
     assert not signed_in(nobody)
 
 
+def test_who_has_one_ipv6_address_has_no_more_guesses_by_the_next(alice):
+    for n in range(PASSWORDS.times):
+        Client(REMOTE_ADDR=f"2001:db8::{n:x}").post("/sign-in/", {"username": "alice", "password": "wrong"})
+    form = {"username": "alice", "password": "wrong"}
+    assert Client(REMOTE_ADDR="2001:db8::ffff").post("/sign-in/", form).status_code == 429
+    assert Client(REMOTE_ADDR="2001:db8:0:1::1").post("/sign-in/", form).status_code == 422
+
+
+@pytest.mark.parametrize("name", ["alice", "Alice", "alice@example.org", "ALICE@Example.org"])
+def test_by_name_or_address_however_it_is_written(nobody, alice, name):
+    cast.with_password(alice, PASSWORD)
+    nobody.post("/sign-in/", {"username": name, "password": PASSWORD})
+    assert signed_in(nobody)
+
+
+def test_two_whose_names_differ_by_case_are_two(nobody, alice):
+    cast.with_password(alice, PASSWORD)
+    cast.with_password(cast.person("ALICE", email=""), "another odd password")
+    for name, password in (("alice", "another odd password"), ("ALICE", PASSWORD)):
+        nobody.post("/sign-in/", {"username": name, "password": password})
+        assert not signed_in(nobody)
+    nobody.post("/sign-in/", {"username": "ALICE", "password": "another odd password"})
+    assert signed_in(nobody)
+
+
 def test_a_link_lets_in_once(nobody, alice):
     path = path_of(SignInLink.issue(alice))
     assert nobody.get(path).headers["Location"] == "/"

@@ -19,7 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from chronos.core import accounts, passkeys, sessions, twostep
-from chronos.core.accounts import MailNotSent, client_address
+from chronos.core.accounts import MailNotSent, client_network
 from chronos.core.forms import CodeForm, NewPasswordForm, ResetForm, SignInForm, SignUpForm
 from chronos.core.guessing import CODES, LINKS_TRIED, PASSKEYS, PASSWORDS, RESETS_ASKED, SIGN_UPS
 from chronos.core.hypermedia import Asked, page
@@ -43,7 +43,7 @@ def sign_in(request: Asked) -> HttpResponse:
         return HttpResponseRedirect(next_page(request))
     if request.method != "POST":
         return _sign_in_page(request, SignInForm(request))
-    who = (request.POST.get("username", "").strip().lower()[:254], client_address(request))
+    who = (request.POST.get("username", "").strip().lower()[:254], client_network(request))
     if not PASSWORDS.take(*who):
         form = SignInForm(request, initial={"username": request.POST.get("username", "")})
         return _sign_in_page(request, form, status=429, refused="wrong passwords for this name")
@@ -150,7 +150,7 @@ def prove(request: Asked, person: User, form: CodeForm) -> tuple[Any, int]:
     """What the person has shown, a passkey or a code; or None, with the error in `form` and the answer's status."""
     if answer := request.POST.get("passkey", ""):
         form.errors.clear()  # no code was asked for
-        if not PASSKEYS.take(client_address(request)):
+        if not PASSKEYS.take(client_network(request)):
             form.add_error(None, f"Too many passkeys were refused. Wait {PASSKEYS.minutes} minutes.")
             return None, 429
         try:
@@ -158,7 +158,7 @@ def prove(request: Asked, person: User, form: CodeForm) -> tuple[Any, int]:
         except passkeys.Refused:
             form.add_error(None, "That passkey was not accepted. Try it again, or use a code.")
             return None, 422
-        PASSKEYS.give_back(client_address(request))
+        PASSKEYS.give_back(client_network(request))
         return row, 200
     if not form.is_valid():
         return None, 422
@@ -197,13 +197,13 @@ def sign_in_with_passkey(request: Asked) -> HttpResponse:
         return HttpResponse(
             passkeys.question(), content_type="application/json", headers={"Cache-Control": "private, no-store"}
         )
-    if not PASSKEYS.take(client_address(request)):
+    if not PASSKEYS.take(client_network(request)):
         return _passkey_refused(request, f"Too many passkeys were refused. Wait {PASSKEYS.minutes} minutes.", 429)
     try:
         row = passkeys.check(request.POST.get("passkey", ""))
     except passkeys.Refused:
         return _passkey_refused(request, "That passkey is not known here, or the question was too old. Try again.")
-    PASSKEYS.give_back(client_address(request))
+    PASSKEYS.give_back(client_network(request))
     twostep.note(request, row.user, "mfa", type=row.type, passwordless=True)
     return logins.perform_login(request, Login(user=row.user, redirect_url=next_page(request)))  # type: ignore[no-any-return]
 
@@ -251,11 +251,11 @@ def sign_up(request: Asked) -> HttpResponse:
     form = SignUpForm(request.POST if request.method == "POST" else None)
     if request.method != "POST":
         return page(request, "core/sign_up.html", {"form": form})
-    if not SIGN_UPS.take(client_address(request)):
+    if not SIGN_UPS.take(client_network(request)):
         form.mishap = "Too many accounts were asked for from where you are. Try again in an hour."
         return page(request, "core/sign_up.html", {"form": form}, status=429)
     if not form.is_valid():
-        SIGN_UPS.give_back(client_address(request))  # a slip is no attempt
+        SIGN_UPS.give_back(client_network(request))  # a slip is no attempt
         return page(request, "core/sign_up.html", {"form": form}, status=422)
     try:
         given = form.cleaned_data
@@ -282,12 +282,12 @@ def look_into_mail(request: Asked) -> HttpResponse:
 @require_http_methods(GET_POST)
 def confirm_email(request: Asked, key: str) -> HttpResponse:
     """A mailed link. It asks for a press of a button, because mail programs look at links by themselves."""
-    if not LINKS_TRIED.take(client_address(request)):
+    if not LINKS_TRIED.take(client_network(request)):
         return _link_page(request, "That was tried too often. Wait a quarter of an hour.", 429)
     found = accounts.mentioned_in(key)
     if found is None:
         return _link_page(request, "It works once and within three days. Sign in to be sent another.", 410)
-    LINKS_TRIED.give_back(client_address(request))
+    LINKS_TRIED.give_back(client_network(request))
     if request.method != "POST":
         return page(request, "core/confirm_email.html", {"address": found.email, "person": found.user})
     try:
@@ -316,7 +316,7 @@ def reset(request: Asked) -> HttpResponse:
     form = ResetForm(request.POST if request.method == "POST" else None)
     status, sent = 200, ""
     if request.method == "POST":
-        if not RESETS_ASKED.take(client_address(request)):
+        if not RESETS_ASKED.take(client_network(request)):
             form.mishap, status = "Too many were asked for from where you are. Try again in an hour.", 429
         elif not form.is_valid():
             status = 422
@@ -335,12 +335,12 @@ def reset(request: Asked) -> HttpResponse:
 @require_http_methods(GET_POST)
 def reset_with_key(request: Asked, key: str) -> HttpResponse:
     """A mailed link that sets a new password, once. Every session ends; two-step sign-in stays on."""
-    if not LINKS_TRIED.take(client_address(request)):
+    if not LINKS_TRIED.take(client_network(request)):
         return _link_page(request, "That was tried too often. Wait a quarter of an hour.", 429)
     person = accounts.person_of_reset(key)
     if person is None:
         return _link_page(request, "It sets a password once and within an hour. Ask for another.", 410)
-    LINKS_TRIED.give_back(client_address(request))
+    LINKS_TRIED.give_back(client_network(request))
     form = NewPasswordForm(person, request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         accounts.reset(person, form.cleaned_data["new"])

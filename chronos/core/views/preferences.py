@@ -26,6 +26,7 @@ from chronos.core.views import THEMES
 from chronos.core.views.entrance import GET_POST, MAIL_IS_AWAY, next_page, prove
 
 SUSPENDED = "suspended_form"  # in the session: what was sent before the person had to show who they are
+LONGEST = 20_000
 P = ParamSpec("P")
 View = Callable[Concatenate[Signed, P], HttpResponse]
 
@@ -48,8 +49,8 @@ def confirmed(view: View[P]) -> View[P]:
     def asking(request: Signed, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         if twostep.is_fresh(request, request.user) or not twostep.ways_to_confirm(request.user):
             return view(request, *args, **kwargs)
-        if request.method == "POST":
-            request.session[SUSPENDED] = {"path": request.path, "form": request.POST.urlencode()[:20_000]}
+        if request.method == "POST" and len(sent := request.POST.urlencode()) < LONGEST:
+            request.session[SUSPENDED] = {"path": request.path, "form": sent}
         return redirect(f"{reverse('core:confirm')}?{urlencode({'next': request.get_full_path()})}")
 
     return asking  # type: ignore[return-value]  # the wrapper has a type of its own
