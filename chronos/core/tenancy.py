@@ -32,7 +32,6 @@ EXEMPT = {
     "core_signinlink": "looked up before anyone is signed in; holds hashes only",
     "account_emailaddress": "looked up before anyone is signed in; chronos/core/accounts.py alone asks",
     "account_emailconfirmation": "allauth's own, stays empty: the mailed links are signed instead",
-    "mfa_authenticator": "looked up before anyone is signed in; secrets are encrypted; every query names its person",
     "usersessions_usersession": "written as somebody signs in; chronos/core/sessions.py alone asks, by person",
     "auth_group": "Django's own, admin only",
     "auth_group_permissions": "Django's own, admin only",
@@ -66,7 +65,8 @@ EXEMPT = {
 
 
 PROTECTED = (
-    "core_apitoken", "core_job", "core_jobline", "universes_universe", "universes_share", "universes_membership",
+    "core_apitoken", "core_job", "core_jobline", "mfa_authenticator",
+    "universes_universe", "universes_share", "universes_membership",
 )  # fmt: skip
 _names_protected = re.compile(rf'"?\b(?:{"|".join(PROTECTED)})\b"?').search
 

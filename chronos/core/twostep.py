@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 
+from chronos.core import tenancy
 from chronos.core.guessing import CODES
 from chronos.core.models import User
 
@@ -29,9 +30,11 @@ class SecondStep(LoginStage):  # type: ignore[misc]
     key = "second-step"
 
     def handle(self) -> tuple[HttpResponse | None, bool]:
-        if self.login.user is None or not is_on(self.login.user) or self._came_by_passkey():
+        if self.login.user is None or self._came_by_passkey():
             return None, True
-        return HttpResponseRedirect(reverse("core:second-step")), True
+        with tenancy.acting_as(self.login.user):
+            wanted = is_on(self.login.user)
+        return (HttpResponseRedirect(reverse("core:second-step")) if wanted else None), True
 
     def _came_by_passkey(self) -> bool:
         records = get_authentication_records(self.request, self.login.user)

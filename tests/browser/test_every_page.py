@@ -104,8 +104,9 @@ def scene(house):
     session = UserSession.objects.create(
         user=stella, session_key=elsewhere.session_key, ip="2001:db8:85a3:8d3:1319:8a2e:370:7348", user_agent="x" * 180
     )
-    TOTP.activate(stella, "JBSWY3DPEHPK3PXP")
-    passkey = Authenticator.objects.create(user=stella, type="webauthn", data={"name": "The laptop, " * 5})
+    with tenancy.acting_as(stella):
+        TOTP.activate(stella, "JBSWY3DPEHPK3PXP")
+        passkey = Authenticator.objects.create(user=stella, type="webauthn", data={"name": "The laptop, " * 5})
     return {
         "user": stella,
         "token": token.pk,

@@ -55,7 +55,10 @@ class Battlefield:
         line = JobLine.objects.create(job=job, owner=owner, text=f"a line about {name}")
         share = Share.objects.create(universe=universe, owner=owner, reader=self.rita)
         token = ApiToken.objects.create(owner=owner, name=f"token of {name}", digest=f"digest of {owner}")
+        Authenticator.objects.create(user=owner, type="totp", data={"secret": name})
+        passkey = Authenticator.objects.create(user=owner, type="webauthn", data={"name": f"passkey of {name}"})
         return {
+            "mfa_authenticator": passkey.pk,
             "universes_universe": universe.pk,
             "universes_share": share.pk,
             "universes_membership": stay.pk,
@@ -73,9 +76,7 @@ class Battlefield:
         place = UserSession.objects.create(
             user=person, session_key=session.session_key, ip="192.0.2.7", user_agent=words + "browser"
         )
-        Authenticator.objects.create(user=person, type="totp", data={"secret": words})
-        passkey = Authenticator.objects.create(user=person, type="webauthn", data={"name": words + "passkey"})
-        return {"session": place.pk, "passkey": passkey.pk}
+        return {"session": place.pk}
 
     def state_of(self, owner: User) -> dict[str, list[dict]]:
         with tenancy.as_system("compare"):
@@ -83,11 +84,17 @@ class Battlefield:
                 model._meta.db_table: list(model.objects.filter(owner=owner).order_by("pk").values())
                 for model in (Universe, Share, Membership, Job, JobLine, ApiToken)
             }
+            keys = {"mfa_authenticator": list(Authenticator.objects.filter(user=owner).order_by("pk").values())}
         ways_in = {
             model._meta.db_table: list(model.objects.filter(user=owner).order_by("pk").values())
-            for model in (EmailAddress, Authenticator, UserSession)
+            for model in (EmailAddress, UserSession)
         }
-        return work | ways_in | {"core_user": list(User.objects.filter(pk=owner.pk).values())}
+        return work | keys | ways_in | {"core_user": list(User.objects.filter(pk=owner.pk).values())}
+
+
+def owner_of(table: str) -> str:
+    """The column that says whose a row is; allauth calls it otherwise."""
+    return "user_id" if table == "mfa_authenticator" else "owner_id"
 
 
 def raw_breaches(field: Battlefield) -> Iterator[str]:
@@ -119,12 +126,14 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
             if _rows(connection, bob, statement):
                 yield f"Bob could: {statement}"
         # Without a condition nothing is read, and so no policy for reading asked.
-        for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET owner_id = {field.eve.pk}"):
+        for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {owner_of(table)} = {field.eve.pk}"):
             if _rows(connection, field.eve.pk, statement):
                 yield f"Eve could: {statement}"
-        if not _refused(connection, bob, f"UPDATE {table} SET owner_id = {alice} WHERE id = {field.his[table]}"):
+        if not _refused(
+            connection, bob, f"UPDATE {table} SET {owner_of(table)} = {alice} WHERE id = {field.his[table]}"
+        ):
             yield f"Bob could give Alice his row of {table}"
-        taken = f"UPDATE {table} SET owner_id = {bob} WHERE id = {pk}"
+        taken = f"UPDATE {table} SET {owner_of(table)} = {bob} WHERE id = {pk}"
         if _rows(connection, bob, taken):
             yield f"Bob could take Alice's row of {table}"
     hers, house = field.hers, field.house_job.pk
@@ -155,6 +164,8 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
         f" SET universe_id = {hers['universes_universe']} WHERE id = {his_stay}",
         "write into the log of Alice's job": f"{line} VALUES ({hers['core_job']}, {bob}, now(), 'info', 'x')",
         "write into the log of the house's job": f"{line} VALUES ({house}, NULL, now(), 'info', 'x')",
+        "make a passkey of Alice's": "INSERT INTO mfa_authenticator (user_id, type, data, created_at)"
+        f" VALUES ({alice}, 'webauthn', '{{}}', now())",
         "make a token of Alice's": f"{token} VALUES ({alice}, 'x', 'x', '', true, now())",
         "start a job as Alice": f"{job} VALUES ({alice}, 'k', '', '', '', '{{}}', 'queued', 0, 0, '', '', '{{}}', 0,"
         " '', now())",
@@ -190,7 +201,7 @@ def _reader(connection: psycopg.Connection, field: Battlefield) -> Iterator[str]
                           f"UPDATE {table} SET owner_id = {rita} WHERE id = {hers[table]}"):  # fmt: skip
             if _rows(connection, rita, statement):
                 yield f"Rita could: {statement}"
-    for table in ("core_job", "core_jobline", "core_apitoken"):
+    for table in ("core_job", "core_jobline", "core_apitoken", "mfa_authenticator"):
         if _rows(connection, rita, f"SELECT 1 FROM {table} WHERE id = {hers[table]}"):
             yield f"Rita could see Alice's row of {table}"
     for table in ("universes_universe", "universes_membership"):

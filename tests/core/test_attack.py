@@ -36,6 +36,7 @@ def every(field: Battlefield) -> list[Address]:
         "universe": hers["universes_universe"],
         "job": hers["core_job"],
         "token": hers["core_apitoken"],
+        "passkey": hers["mfa_authenticator"],
         **field.hers_to_sign_in,
         "symbol": "NVDA",
         "core_user": field.alice.pk,

@@ -6,7 +6,7 @@ import pytest
 from django.core import mail
 from django.test import Client
 
-from chronos.core import accounts
+from chronos.core import accounts, tenancy
 from chronos.core.guessing import LINKS_TRIED, RESETS_ASKED, SIGN_UPS
 from chronos.core.models import User
 from tests import cast
@@ -163,7 +163,8 @@ def test_two_step_sign_in_stays_on(nobody, mailing):
     from allauth.mfa.totp.internal.auth import TOTP
 
     alice = cast.alice()
-    TOTP.activate(alice, "JBSWY3DPEHPK3PXP")
+    with tenancy.acting_as(alice):
+        TOTP.activate(alice, "JBSWY3DPEHPK3PXP")
     nobody.post("/reset/", {"email": "alice@example.org"})
     nobody.post(link_in(mailing[0]), {"new": PASSWORD, "again": PASSWORD})
     answer = nobody.post("/sign-in/", {"username": "alice", "password": PASSWORD})
