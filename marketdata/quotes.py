@@ -16,6 +16,7 @@ from marketdata.sources import label
 
 POINTS = 30  # closes in a sparkline
 WIDTH, HEIGHT = 96, 24  # of a sparkline's view box
+_FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 # Daily candles tell the most; without them the longest shorter ones, then the longer.
 _PREFERENCE = ("1d", "4h", "1h", "30m", "15m", "5m", "1m", "1w", "1mo")
@@ -29,7 +30,7 @@ CROSS JOIN LATERAL (
     SELECT array_agg(extract(epoch FROM c.open_time)::float8) AS opens, array_agg(c.close::float8) AS closes
     FROM (
         SELECT open_time, close FROM marketdata_candle
-        WHERE asset_id = wanted.asset_id AND timeframe = wanted.timeframe
+        WHERE asset_id = wanted.asset_id AND timeframe = wanted.timeframe AND open_time <= %s
         ORDER BY open_time DESC LIMIT %s
     ) AS c
 ) AS latest
@@ -78,15 +79,19 @@ def preferred(assets: Iterable[Asset]) -> dict[int, Series]:
     return {series.asset_id: series for series in best}
 
 
-def last_closes(wanted: Sequence[tuple[int, str]], points: int) -> dict[int, tuple[list[float], list[float]]]:
+def last_closes(
+    wanted: Sequence[tuple[int, str]], points: int, until: datetime | None = None
+) -> dict[int, tuple[list[float], list[float]]]:
     """(asset id, timeframe) pairs to opens, in seconds since 1970, and closes, oldest first; without candles absent.
 
-    Seconds, because reading thousands of dates would cost more than the query.
+    With `until` the last ones that opened then or before. Seconds, because reading thousands of dates would cost more
+    than the query.
     """
     if not wanted:
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(_LAST_CLOSES, [[pk for pk, _ in wanted], [timeframe for _, timeframe in wanted], points])
+        ids, timeframes = [pk for pk, _ in wanted], [timeframe for _, timeframe in wanted]
+        cursor.execute(_LAST_CLOSES, [ids, timeframes, until or _FOREVER, points])
         return {pk: (opens[::-1], closes[::-1]) for pk, opens, closes in cursor.fetchall()}
 
 

@@ -67,6 +67,20 @@ class ShareForm(forms.Form):
         return [part.strip() for part in re.split(r"[,;\n]+", self.cleaned_data["people"]) if part.strip()]
 
 
-class DeleteForm(forms.Form):
-    def __init__(self, universe: object) -> None:
-        super().__init__()
+class MemberForm(forms.Form):
+    """A member's note and tags, with the version of them that was read."""
+
+    note = forms.CharField(
+        required=False, max_length=1000, widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="Why it is in here; only those who see the universe see it.",
+    )  # fmt: skip
+    tags = forms.CharField(
+        required=False,
+        max_length=900,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        help_text="Separated by commas. The table filters by them.",
+    )
+    version = forms.IntegerField(min_value=1, widget=forms.HiddenInput)
+
+    def clean_tags(self) -> list[str]:
+        return str(self.cleaned_data["tags"]).split(",")

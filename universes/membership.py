@@ -91,6 +91,22 @@ def move(universe: Universe, user: User, symbol: str, before: str = "") -> bool:
     return True
 
 
+def nudge(universe: Universe, user: User, symbol: str, by: int) -> bool:
+    """Move one member that many places down, or up if `by` is negative; False if it is no member any more."""
+    must_own(universe, user)
+    symbol = canonical(symbol)
+    with transaction.atomic():
+        stays = _standing(universe)
+        if symbol not in stays:
+            return False
+        order = list(stays)
+        place = min(max(0, order.index(symbol) + by), len(order) - 1)
+        order.remove(symbol)
+        order.insert(place, symbol)
+        _place([stays[other] for other in order])
+    return True
+
+
 def _standing(universe: Universe) -> dict[str, int]:
     """The open stays by symbol, in order; the universe is locked, so that two who move at once take turns."""
     Universe.objects.select_for_update().get(pk=universe.pk)
@@ -121,6 +137,27 @@ def annotate(
     if not found.update(version=F("version") + 1, **told):
         raise Outdated(f"The note on {symbol} was changed elsewhere since it was opened.")
     return universe.memberships.select_related("asset").get(pk=stay.pk)
+
+
+def retag(
+    universe: Universe, user: User, symbols: Iterable[str], *, add: Iterable[str] = (), take: Iterable[str] = ()
+) -> list[str]:
+    """Put tags on several members and take others off; returns the symbols of those that changed.
+
+    A tag is the same whatever its case. All or nothing: raises `Malformed` if one would have too many.
+    """
+    must_own(universe, user)
+    adding, off = clean_tags(add), {tag.casefold() for tag in clean_tags(take)}
+    stays = universe.memberships.current().filter(asset__symbol__in=[canonical(symbol) for symbol in symbols])
+    changed = []
+    with transaction.atomic():
+        for stay in stays.select_for_update(of=("self",)).select_related("asset").order_by("asset__symbol"):
+            tags = clean_tags([*(tag for tag in stay.tags if tag.casefold() not in off), *adding])
+            if tags != stay.tags:
+                stay.tags, stay.version = tags, F("version") + 1
+                changed.append(stay)
+        Membership.objects.bulk_update(changed, ["tags", "version"], batch_size=500)
+    return [stay.asset.symbol for stay in changed]
 
 
 def clean_tags(tags: Iterable[str]) -> list[str]:

@@ -1,14 +1,18 @@
 from django.urls import path
 
-from universes.views import changes, history, lists, universe, upkeep
+from universes.views import changes, history, lists, members, universe, upkeep
 
 app_name = "universes"
 urlpatterns = [
     path("", lists.universes, name="universes"),
     path("new/", lists.new_universe, name="new"),
     path("<int:pk>/", universe.universe, name="universe"),
+    path("<int:pk>/members.csv", universe.members_csv, name="members-csv"),
     path("<int:pk>/add/", universe.add_members, name="add"),
     path("<int:pk>/remove/", universe.remove_members, name="remove"),
+    path("<int:pk>/members/<str:symbol>/", members.member, name="member"),
+    path("<int:pk>/move/", members.move_member, name="move"),
+    path("<int:pk>/tag/", members.tag_members, name="tag"),
     path("<int:pk>/edit/", changes.edit_universe, name="edit"),
     path("<int:pk>/duplicate/", changes.duplicate_universe, name="duplicate"),
     path("<int:pk>/archive/", changes.archive_universe, name="archive"),

@@ -32,7 +32,7 @@ from universes import catalogue, membership
 
 pytestmark = pytest.mark.browser
 
-NO_PAGES = ("/figure.json", "/candles.csv", "/stream/", "/health/", "/running/", "/autocomplete/")
+NO_PAGES = ("/figure.json", "/candles.csv", "/members.csv", "/stream/", "/health/", "/running/", "/autocomplete/")
 TARGETS = "a[href], button, input:not([type=hidden]), select, textarea, summary"
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()

@@ -1,43 +1,51 @@
-"""One universe with its members, and adding and removing them."""
+"""One universe with its members as a table, and adding and removing them."""
 
-import math
+import csv
+import io
 from datetime import UTC, datetime, time
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.dateparse import parse_date
+from django.utils.text import slugify
 from django.views.decorators.http import require_POST, require_safe
 
 from chronos.core import activity, figures
 from chronos.core.hypermedia import Signed, page, wants_part
 from chronos.core.models import Job
 from marketdata.forms import BackfillForm
-from marketdata.quotes import Quote, quotes
-from marketdata.views import page_number
-from universes import membership
-from universes.forms import DeleteForm, SymbolsForm
-from universes.models import Membership, Universe
+from marketdata.views import heading
+from universes import columns, membership, table
+from universes.forms import SymbolsForm
+from universes.models import Universe
+from universes.table import Table, Wish
+from universes.views import cells
 from universes.views.loading import owned, seen
 
-A_PAGE = 200
-SORTS = {"symbol": "Symbol", "price": "Last", "change": "Change", "age": "Freshness", "joined": "Joined"}
-NOWHERE = float("-inf")
+OWN_COLUMNS, LAST_COLUMNS = "chronos_columns_own", "chronos_columns"  # cookies: of this universe, of whichever was last
+A_YEAR = 365 * 24 * 3600
 
 
 @require_safe
 def universe(request: Signed, pk: int) -> HttpResponse:
-    """A universe and its members, as they are now or were on the day `at`."""
+    """A universe and its members, as they are now or were on the day `at`. All that is chosen is in the address."""
     found = seen(request, pk)
-    at, problem = _moment(request)
+    at, problem = moment(request)
     if problem:
         messages.error(request, problem)
-    return _page(request, found, at=at)
+    response = members_page(request, found, at=at)
+    if wants_part(request) and request.htmx.trigger != "rows":  # which asks for itself again when a job has ended
+        typed = request.htmx.trigger == "find"
+        response.headers["HX-Replace-Url" if typed else "HX-Push-Url"] = address(request, found)
+    _remember(request, found, response)
+    return response
 
 
-def _moment(request: HttpRequest) -> tuple[datetime | None, str]:
+def moment(request: HttpRequest) -> tuple[datetime | None, str]:
     """The end of the day `at`, by UTC; or what is wrong with it."""
     text = request.GET.get("at", "")
     if not text:
@@ -51,91 +59,128 @@ def _moment(request: HttpRequest) -> tuple[datetime | None, str]:
     return datetime.combine(day, time.max, UTC), ""
 
 
-def _page(
+# --- What is chosen, and where that is kept ----------------------------------------------------------------------
+
+
+def _usual(request: HttpRequest) -> list[str]:
+    """The columns last chosen here, else those last chosen anywhere, by this browser."""
+    kept = request.COOKIES.get(OWN_COLUMNS) or request.COOKIES.get(LAST_COLUMNS) or ""
+    return kept[:500].split(".")
+
+
+def _remember(request: HttpRequest, found: Universe, response: HttpResponse) -> None:
+    if "cols" not in request.GET:
+        return
+    kept = ".".join(column.key for column in table.wish(request.GET).columns)
+    for name, path in ((OWN_COLUMNS, found.get_absolute_url()), (LAST_COLUMNS, "/universes/")):
+        response.set_cookie(name, kept, max_age=A_YEAR, path=path, samesite="Lax")
+
+
+def as_on_the_page(request: Signed, found: Universe) -> None:
+    """Under HTMX a form was sent from a page whose address may have moved on since: it is that one's that counts."""
+    url = urlsplit(request.htmx.current_url or "") if wants_part(request) else None
+    if url and url.path == found.get_absolute_url():
+        request.GET = QueryDict(url.query)
+
+
+def chosen(request: HttpRequest) -> str:
+    """What the address asks for in its shortest form: without the page, and columns as one word each."""
+    asked, wanted = request.GET.copy(), table.wish(request.GET)
+    for key in ("page", "cols", *(key for key in asked if not any(value.strip() for value in asked.getlist(key)))):
+        asked.pop(key, None)
+    if asked.get("sort") == "place":
+        asked.pop("sort")
+    keys = tuple(column.key for column in wanted.columns)
+    if "cols" in request.GET and set(keys) != set(columns.USUAL):
+        asked["cols"] = ",".join(keys)
+    return asked.urlencode(safe=",")
+
+
+def address(request: HttpRequest, found: Universe) -> str:
+    query = chosen(request)
+    if wanted := table.wish(request.GET).page - 1:
+        query = f"{query}&page={wanted + 1}" if query else f"page={wanted + 1}"
+    return f"{found.get_absolute_url()}?{query}" if query else found.get_absolute_url()
+
+
+# --- The page ----------------------------------------------------------------------------------------------------
+
+
+def members_page(
     request: Signed, found: Universe, *, at: datetime | None = None, status: int = 200, **more: Any
 ) -> HttpResponse:
-    """The page, or under HTMX its table of members with the form above it."""
+    """The page, or under HTMX its table of members with the forms above it, or the rows alone."""
     mine = found.owner_id == request.user.pk
     context: dict[str, Any] = {"universe": found, "mine": mine, "at": at, "today": timezone.now().date()}
-    context |= _members(request, found, at)
+    context |= _table(request, found, at, editable=mine and at is None)
     context |= {"symbols_form": SymbolsForm(auto_id="add_%s"), "added": None, "removed": []}
     if not wants_part(request):
-        context |= {"strip": _unfinished(request, found), "former": _former(found), "delete_form": DeleteForm(found)}
+        context |= {"strip": _unfinished(request, found), "former": _former(found)}
         context["backfill_form"] = BackfillForm(auto_id="backfill_%s")
-    return page(request, "universes/universe.html", context | more, part="members", status=status)
+    part = "rows" if request.htmx.target == "rows" else "members"
+    return page(request, "universes/universe.html", context | more, part=part, status=status)
 
 
-def _members(request: Signed, found: Universe, at: datetime | None) -> dict[str, Any]:
-    """A page of members. Only a sort by what a quote says needs every member's quote."""
-    sort = request.GET.get("sort", "symbol")
-    backwards, key = sort.startswith("-"), sort.removeprefix("-")
-    key = key if key in SORTS else "symbol"
-    stays = membership.members(found, at)
-    total = stays.count()
-    pages = max(1, math.ceil(total / A_PAGE))
-    number = min(page_number(request), pages)
-    window = slice((number - 1) * A_PAGE, number * A_PAGE)
-    if key in ("symbol", "joined"):
-        column = "asset__symbol" if key == "symbol" else "joined_at"
-        chosen = list(stays.order_by(f"{'-' if backwards else ''}{column}", "asset__symbol")[window])
-        quoted = quotes([stay.asset for stay in chosen])
-    else:
-        every = list(stays)
-        quoted = quotes([stay.asset for stay in every])
-        every.sort(key=lambda stay: _sort_key(quoted[stay.asset_id], key), reverse=backwards)
-        chosen = every[window]
-    rows = [_row(stay, quoted[stay.asset_id]) for stay in chosen]
+def _table(request: Signed, found: Universe, at: datetime | None, *, editable: bool) -> dict[str, Any]:
+    wanted = table.wish(request.GET, _usual(request))
+    told = table.read(found, wanted, at)
+    shown = tuple(column for column in wanted.columns if column.key not in ("place", "symbol"))
+    rows = [cells.row(member, shown, wanted.sort.key, found.get_absolute_url()) for member in told.rows]
+    keys = {column.key for column in wanted.columns}
     return {
         "rows": rows,
-        "total": figures.counted(total, "asset"),
-        "empty": total == 0,
-        "without": sum(row["silent"] for row in rows),
-        "columns": {name: _column(request, name, key, backwards) for name in SORTS},
-        "sort": sort,
-        "page": number,
-        "pages": pages,
+        "count": _count(told, rows),
+        "empty": told.total == 0,
+        "total": figures.counted(told.total, "asset"),
+        "wish": wanted,
+        "placed": "place" in keys,
+        "editable": editable,
+        "movable": editable and wanted.arranged and "place" in keys,
+        "following": told.following,
+        "headings": {column.key: _heading(request, column, wanted) for column in wanted.columns},
+        "shown": shown,
+        "choices": [(column, column.key in keys) for column in columns.COLUMNS if column.key not in columns.ALWAYS],
+        "facets": [(one, told.facets[one.key]) for one in table.FILTERS if one.key in told.facets],
+        "chips": _chips(request, wanted),
+        "state": request.GET.urlencode(),
+        "query": chosen(request),
+        "facts_shown": bool(keys & {"cap", "pe", "yield"}),
+        "page": told.page,
+        "pages": told.pages,
     }
 
 
-def _sort_key(quote: Quote, key: str) -> float:
-    value = {"price": quote.last, "change": quote.change, "age": -quote.at.timestamp() if quote.at else None}[key]
-    return NOWHERE if value is None else value
+def _count(told: Table, rows: list[dict[str, Any]]) -> str:
+    words = figures.counted(told.total, "asset")
+    if told.matching != told.total or told.wish.filtered:
+        words = f"{figures.integer(told.matching)} of {words}"
+    without = sum(row["silent"] for row in rows)
+    return f"{words}, {without} {'shown ' if told.pages > 1 else ''}without candles" if without else words
 
 
-def _column(request: HttpRequest, name: str, key: str, backwards: bool) -> dict[str, str]:
-    """A heading that sorts: once more turns the order round."""
-    query = request.GET.copy()
+def _heading(request: HttpRequest, column: columns.Column, wanted: Wish) -> dict[str, Any]:
+    first = f"-{column.key}" if column.largest_first else column.key
+    found = heading(request, column.key, column.label, first, wanted.sort.key, wanted.backwards)
+    return {**found, "kind": column.kind, "unit": column.unit, "note": column.note, "sortable": column.sortable}
+
+
+def _chips(request: HttpRequest, wanted: Wish) -> list[dict[str, str]]:
+    """The filters that are on, each with the address that it is off in."""
+    chips = []
+    if wanted.text:
+        chips.append({"words": f"“{wanted.text}”", "query": _without(request, "q", None)})
+    for one in table.FILTERS:
+        for value in wanted.filters.get(one.key, ()):
+            words = "not known" if value == table.UNKNOWN else one.words(value)
+            chips.append({"words": f"{one.label}: {words}", "query": _without(request, one.key, value)})
+    return chips
+
+
+def _without(request: HttpRequest, key: str, value: str | None) -> str:
+    query: QueryDict = request.GET.copy()
     query.pop("page", None)
-    current = name == key
-    # Numbers are mostly wanted largest first, names from A.
-    first = name if name == "symbol" else f"-{name}"
-    other = f"-{name}" if first == name else name
-    query["sort"] = (other if (backwards == first.startswith("-")) else first) if current else first
-    state = ("descending" if backwards else "ascending") if current else "none"
-    return {"label": SORTS[name], "query": f"?{query.urlencode()}", "state": state}
-
-
-def _row(stay: Membership, quote: Quote) -> dict[str, Any]:
-    asset, fresh = stay.asset, quote.freshness
-    return {
-        "of": quote.of,
-        "price": quote.price,
-        "percent": quote.percent,
-        "direction": quote.direction,
-        "spark": quote.spark,
-        "trend": quote.trend,
-        "level": fresh.level,
-        "detail": fresh.detail,
-        "age": fresh.word,
-        "source": quote.source,
-        "sample": quote.sample,
-        "silent": quote.last is None,
-        "symbol": asset.symbol,
-        "name": asset.name,
-        "url": asset.get_absolute_url(),
-        "joined": figures.day(stay.joined_at),
-        "unverified": asset.validated_at is None and not asset.is_sample and quote.last is None,
-    }
+    query.setlist(key, [kept for kept in query.getlist(key) if value is not None and kept.strip() != value])
+    return f"?{query.urlencode()}"
 
 
 def _former(found: Universe) -> list[dict[str, str]]:
@@ -156,32 +201,56 @@ def _unfinished(request: Signed, found: Universe) -> dict[str, Any] | None:
     return activity.row(job) if job else None
 
 
+@require_safe
+def members_csv(request: Signed, pk: int) -> HttpResponse:
+    """The table as it is shown, all its pages, with the chosen columns in full."""
+    found = seen(request, pk)
+    at, _ = moment(request)
+    wanted = table.wish(request.GET, _usual(request))
+    told = table.read(found, wanted, at, whole=True)
+    shown = [column for column in wanted.columns if column.key != "trend"]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([column.key for column in shown])
+    writer.writerows([columns.in_file(member, column) for column in shown] for member in told.rows)
+    response = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
+    day = f"{at or timezone.now():%Y%m%d}"
+    response.headers["Content-Disposition"] = f'attachment; filename="{slugify(found.name) or "universe"}_{day}.csv"'
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+# --- Coming and going --------------------------------------------------------------------------------------------
+
+
 @require_POST
 def add_members(request: Signed, pk: int) -> HttpResponse:
     """Add what was pasted. What is malformed stays in the field, with the reason."""
     found = owned(request, pk)
+    as_on_the_page(request, found)
     form = SymbolsForm(request.POST, auto_id="add_%s")
     if not form.is_valid():
-        return _page(request, found, symbols_form=form, status=422)
+        return members_page(request, found, symbols_form=form, status=422)
     report = membership.add(found, request.user, membership.split_symbols(form.cleaned_data["symbols"]))
     if not wants_part(request):
         for written, why in report.malformed:
             messages.error(request, f"{written} was not added. {why}")
         if report.added:
             messages.success(request, f"Added {', '.join(report.added)}.")
-        return redirect(found)
+        return redirect(address(request, found))
     left = SymbolsForm(initial={"symbols": " ".join(written for written, _ in report.malformed)}, auto_id="add_%s")
-    return _page(request, found, symbols_form=left, added=report)
+    return members_page(request, found, symbols_form=left, added=report)
 
 
 @require_POST
 def remove_members(request: Signed, pk: int) -> HttpResponse:
     """End the chosen members' stays; the answer offers to take that back."""
     found = owned(request, pk)
+    as_on_the_page(request, found)
     removed = membership.remove(found, request.user, request.POST.getlist("symbol"))
     if wants_part(request):
-        return _page(request, found, removed=removed)
+        return members_page(request, found, removed=removed)
     messages.success(
         request, f"Removed {', '.join(removed)}." if removed else "Nothing was chosen, so nothing was removed."
     )
-    return redirect(found)
+    return redirect(address(request, found))

@@ -1,0 +1,224 @@
+// The universe page: choosing rows, moving through them and moving them, notes in a dialog, taking a removal back.
+// All of it is also there without this file, by forms.
+"use strict";
+
+const rows = () => [...document.querySelectorAll("#rows tbody tr[data-symbol]")];
+const boxes = () => [...document.querySelectorAll("#rows tbody input[name='symbol']")];
+const isWriting = (element) => element.closest?.("input:not([type='checkbox']), textarea, select, [contenteditable], dialog") !== null;
+
+function say(text) {
+  const place = document.getElementById("said");
+  if (place) place.textContent = text;
+}
+
+// --- Menus: a click elsewhere or Escape closes them ---
+
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+// --- Choosing ---
+
+let lastBox = null;
+
+function showChosen() {
+  const found = boxes();
+  const count = found.filter((box) => box.checked).length;
+  const told = document.querySelector("[data-chosen]");
+  if (told) told.textContent = `${count} chosen`;
+  const every = document.querySelector("[data-every]");
+  if (every) {
+    every.checked = count > 0 && count === found.length;
+    every.indeterminate = count > 0 && count < found.length;
+  }
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-every]")) for (const box of boxes()) box.checked = event.target.checked;
+  if (event.target.closest("#rows")) showChosen();
+});
+document.addEventListener("click", (event) => {
+  const box = event.target.closest?.("#rows tbody input[name='symbol']");
+  if (box) {
+    const found = boxes();
+    if (event.shiftKey && lastBox?.isConnected) {
+      const [from, to] = [found.indexOf(lastBox), found.indexOf(box)].sort((a, b) => a - b);
+      for (const between of found.slice(from, to + 1)) between.checked = box.checked;
+      showChosen();
+    }
+    lastBox = box;
+  }
+  if (event.target.closest?.("[data-none]")) {
+    for (const chosen of boxes()) chosen.checked = false;
+    showChosen();
+  }
+});
+
+// --- Moving through the rows: j and k from anywhere, arrows within the table; x chooses, Enter opens ---
+
+document.addEventListener("keydown", (event) => {
+  if (event.altKey || event.ctrlKey || event.metaKey || isWriting(event.target) || grabbed) return;
+  const within = event.target.closest?.("#rows tbody tr");
+  const step = { j: 1, k: -1, ArrowDown: within && 1, ArrowUp: within && -1 }[event.key];
+  if (step && !event.target.matches(".grip")) {
+    const found = rows();
+    const next = found[within ? found.indexOf(within) + step : step > 0 ? 0 : found.length - 1];
+    next?.querySelector(".sym a").focus();
+    if (next) event.preventDefault();
+  } else if (event.key === "x" && within) {
+    const box = within.querySelector("input[name='symbol']");
+    if (box) box.click();
+    event.preventDefault();
+  }
+});
+
+// --- Moving a row: by its grip, with a pointer or with the keyboard ---
+
+let focusAfter = "";
+let grabbed = null; // { row, grip, next, pointer }
+
+function place(row) {
+  return rows().indexOf(row) + 1;
+}
+
+function grab(grip, pointer = null) {
+  const row = grip.closest("tr");
+  grabbed = { row, grip, next: row.nextElementSibling, pointer };
+  row.classList.add("grabbed");
+}
+
+function release(keep) {
+  const { row, grip, next, pointer } = grabbed;
+  grabbed = null;
+  row.classList.remove("grabbed");
+  if (!keep) {
+    row.parentElement.insertBefore(row, next);
+    say(`${row.dataset.symbol} is back at place ${place(row)}.`);
+    if (pointer === null) grip.focus();
+    return;
+  }
+  if (row.nextElementSibling === next) return;
+  const table = row.closest("table");
+  const before = row.nextElementSibling?.dataset.symbol ?? table.dataset.following;
+  say(`${row.dataset.symbol} is put at place ${place(row)} of ${rows().length}.`);
+  focusAfter = `tr[data-symbol="${CSS.escape(row.dataset.symbol)}"] .grip`;
+  htmx.ajax("POST", table.dataset.move, { target: "#members", swap: "outerHTML", values: { symbol: row.dataset.symbol, before } });
+}
+
+document.addEventListener("pointerdown", (event) => {
+  const grip = event.target.closest?.(".grip");
+  if (!grip || event.button !== 0 || grabbed) return;
+  grip.setPointerCapture(event.pointerId);
+  grab(grip, event.pointerId);
+});
+document.addEventListener("pointermove", (event) => {
+  if (!grabbed || grabbed.pointer !== event.pointerId) return;
+  const { row } = grabbed;
+  const others = rows().filter((other) => other !== row);
+  const next = others.find((other) => {
+    const box = other.getBoundingClientRect();
+    return event.clientY < box.top + box.height / 2;
+  });
+  if ((next ?? null) !== row.nextElementSibling) row.parentElement.insertBefore(row, next ?? null);
+  const frame = row.closest(".scroll");
+  const box = frame.getBoundingClientRect();
+  const [top, bottom] = [Math.max(box.top, 0) + 60, Math.min(box.bottom, innerHeight) - 40];
+  const by = event.clientY < top ? -14 : event.clientY > bottom ? 14 : 0;
+  frame.scrollTop += by;
+  if (by) scrollBy(0, by);
+});
+document.addEventListener("pointerup", (event) => {
+  if (grabbed && grabbed.pointer === event.pointerId) release(true);
+});
+document.addEventListener("pointercancel", (event) => {
+  if (grabbed && grabbed.pointer === event.pointerId) release(false);
+});
+
+document.addEventListener("keydown", (event) => {
+  if (grabbed && event.key === "Escape") {
+    event.preventDefault();
+    release(false);
+    return;
+  }
+  const grip = event.target.closest?.(".grip");
+  if (!grip) return;
+  if (event.key === " " || (event.key === "Enter" && grabbed)) {
+    event.preventDefault();
+    if (grabbed) release(true);
+    else {
+      grab(grip);
+      say(`${grabbed.row.dataset.symbol} is picked up at place ${place(grabbed.row)} of ${rows().length}. Arrows move it, Enter puts it down, Escape puts it back.`);
+    }
+  } else if (grabbed && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+    event.preventDefault();
+    const { row } = grabbed;
+    const other = event.key === "ArrowDown" ? row.nextElementSibling : row.previousElementSibling;
+    if (!other) return;
+    if (event.key === "ArrowDown") other.after(row);
+    else other.before(row);
+    grip.focus();
+    row.scrollIntoView({ block: "nearest" });
+    say(`Place ${place(row)} of ${rows().length}.`);
+  }
+});
+document.addEventListener("focusout", (event) => {
+  // Moving a row takes the focus from its grip for a moment; leaving it for something else puts the row back.
+  if (grabbed?.pointer === null && event.target === grabbed.grip && event.relatedTarget) release(false);
+});
+
+// --- What HTMX brings: the same place as before, the editor in its dialog, a removal that can be taken back ---
+
+let scrolled = null;
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const frame = document.querySelector("#rows .scroll");
+  const target = event.detail.target;
+  scrolled = frame && target?.contains(frame) && event.detail.requestConfig.verb !== "get" ? [frame.scrollLeft, frame.scrollTop] : null;
+});
+document.addEventListener("htmx:afterSettle", (event) => {
+  const frame = document.querySelector("#rows .scroll");
+  if (scrolled && frame) [frame.scrollLeft, frame.scrollTop] = scrolled;
+  scrolled = null;
+  showChosen();
+  if (focusAfter) document.querySelector(focusAfter)?.focus({ preventScroll: true });
+  focusAfter = "";
+  if (event.detail.target?.id === "note-body") {
+    const dialog = document.getElementById("note-dialog");
+    if (!dialog.matches(":popover-open")) dialog.showPopover();
+    (dialog.querySelector("[aria-invalid='true']") ?? dialog.querySelector("textarea"))?.focus();
+  }
+  const undo = document.querySelector("#members [data-removed]");
+  if (undo && !undo.dataset.offered) offer(undo);
+});
+
+const UNDO_FOR = 10_000;
+
+function offer(undo) {
+  undo.dataset.offered = "yes";
+  const toast = document.getElementById("toast");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "small";
+  button.textContent = "Undo";
+  const text = document.createElement("span");
+  text.textContent = undo.dataset.removed;
+  toast.replaceChildren(text, button);
+  toast.hidden = false;
+  const hide = () => { if (button.isConnected) toast.hidden = true; };
+  let timer = setTimeout(hide, UNDO_FOR);
+  for (const kind of ["pointerenter", "focusin"]) button.addEventListener(kind, () => clearTimeout(timer));
+  for (const kind of ["pointerleave", "focusout"]) button.addEventListener(kind, () => { timer = setTimeout(hide, UNDO_FOR); });
+  button.addEventListener("click", () => {
+    toast.hidden = true;
+    if (undo.isConnected) undo.click();
+  });
+}
+
+showChosen();
