@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from chronos.core import activity, figures
+from chronos.core import activity, figures, tokens
 from chronos.core.hypermedia import Signed, page
 from chronos.core.models import Job
 from marketdata.models import Asset
@@ -212,12 +212,14 @@ def _size(line: dict[str, Any]) -> str:
 
 
 def _refused(request: HttpRequest, exception: Exception, *, status: int) -> HttpResponse:
-    """The page of a 400, 403 or 404, with the words of whoever refused.
+    """The page of a 400, 403 or 404, with the words of whoever refused; for programs the words alone.
 
     An ASGI server has these made in another thread, outside the request's transaction and so outside its tenant: the
     page must not ask the database for anything, neither the frame's count of jobs nor its banner.
     """
     said = exception.args[0] if exception.args and isinstance(exception.args[0], str) else ""
+    if hasattr(request, "api_token"):
+        return tokens.refused(status, said)
     context = {"said": said, "unfinished_jobs": 0, "provider_faults": ()}
     return render(request, f"{status}.html", context, status=status)
 

@@ -111,6 +111,15 @@ ONLY_READS = Refusal(
 )
 
 
+def refused(status: int, said: str) -> JsonResponse:
+    """What a view refuses to a program, which has no use for a page."""
+    error, message = {
+        400: ("invalid_request", "The request can't be read."),
+        403: ("insufficient_scope", "Its person may not do this."),
+    }.get(status, ("not_found", "There is nothing at this address."))
+    return Refusal(status, error, said or message).answer()
+
+
 class BearerMiddleware:
     """The one door for programs. A token counts alone: a session that comes with it is not looked at."""
 

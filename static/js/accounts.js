@@ -84,6 +84,7 @@ document.addEventListener("submit", async (event) => {
 
 // --- The rest ---
 
+document.querySelector(".wrong input, .door input[autocomplete='one-time-code']")?.focus();
 document.querySelector(".sections [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 
 document.addEventListener("click", async (event) => {

@@ -226,5 +226,19 @@ def test_nobody_sees_or_revokes_anothers(alice):
     assert tokens.redeem(secret)
 
 
+@pytest.mark.parametrize(
+    ("where", "status", "says"),
+    [
+        ("/assets/NVDA/candles.csv", 404, "NVDA"),
+        ("/nowhere/", 404, "nothing at this address"),
+        ("/assets/NVDA/candles.csv?range=%00", 400, "NUL"),
+    ],
+)
+def test_a_program_is_refused_in_json(alice, where, status, says):
+    answer = program(issued(alice)[1]).get(where)
+    assert answer.status_code == status
+    assert says in answer.json()["message"]
+
+
 def test_probes_answer_whatever_they_carry():
     assert program("chr_wrong").get("/health/live").status_code == 200
