@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models import Q
 
@@ -23,6 +24,7 @@ Unreadable = sources.Unreadable
 FEW = 100  # lines that vanish from a directory without anybody being asked, or
 SHARE = 0.1  # this part of what is stored of it
 EXAMPLES = 10
+CHOICES = "directory:choices"  # under which the cache has what a search can be filtered by
 AT_ONCE = 2000  # assets whose empty fields are filled in one go
 
 _CLASSES = {
@@ -103,6 +105,7 @@ def load(
     step("storing")
     with transaction.atomic():
         _merge(lines, done, replace)
+    cache.delete(CHOICES)
     step("filling in assets")
     done.assets = adopt_all()
     return done
@@ -249,7 +252,7 @@ def _copy(cursor: Any, lines: list[Line]) -> None:
 
 def listed(symbols: Iterable[str]) -> dict[str, Listing]:
     """The lines of these canonical symbols, by symbol; one query however many."""
-    wanted = list(set(symbols))
+    wanted = [symbol for symbol in set(symbols) if _is_symbol(symbol)]
     return Listing.objects.in_bulk(wanted) if wanted else {}
 
 
