@@ -144,6 +144,7 @@ class Recorded:
     already: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     created: list[str] = field(default_factory=list)  # assets that were not stored before
+    each: list[tuple[str, str]] = field(default_factory=list)  # by place in the list given: one of these names, and why
 
 
 def record(universe: Universe, user: User, stays: Iterable[Stay], now: datetime | None = None) -> Recorded:
@@ -157,15 +158,15 @@ def record(universe: Universe, user: User, stays: Iterable[Stay], now: datetime 
     report = Recorded()
     wanted = list(_possible(stays, report, now))
     added = membership.Added()
-    known = membership.assets_of([stay.symbol for stay in wanted], added)
+    known = membership.assets_of([stay.symbol for _, stay in wanted], added)
     with transaction.atomic():
         Universe.objects.select_for_update().get(pk=universe.pk)
         there = _there(universe, known.values())
         place = membership.last_place(universe)
         new: list[Membership] = []
-        for stay in sorted(wanted, key=lambda stay: stay.joined):
+        for index, stay in sorted(wanted, key=lambda one: one[1].joined):
             if asset := known.get(canonical(stay.symbol)):
-                _put(stay, asset, there[asset.pk], report)
+                report.each[index] = _put(stay, asset, there[asset.pk], report)
         changed = [kept for kept in _flat(there) if getattr(kept, "earlier", False)]
         Membership.objects.bulk_update(changed, ["joined_at", "note", "tags"], batch_size=500)
         for kept in _flat(there):
@@ -179,25 +180,31 @@ def record(universe: Universe, user: User, stays: Iterable[Stay], now: datetime 
     return report
 
 
-def _possible(stays: Iterable[Stay], report: Recorded, now: datetime) -> Iterator[Stay]:
-    """Those whose dates and texts can be; the others are refused."""
-    for stay in stays:
-        why, note, tags = "", "", list[str]()
-        if not FIRST <= stay.joined <= now + timedelta(days=1):
-            why = f"It can't have joined on {stay.joined:%Y-%m-%d}: give a day from 1900 until today."
-        elif stay.left is not None and stay.left <= stay.joined:
-            why = "It left before it joined, or at the same moment."
-        elif stay.left is not None and stay.left > now + timedelta(days=1):
-            why = f"It can't have left on {stay.left:%Y-%m-%d} already: leave that empty while it is a member."
+def impossible(stay: Stay, now: datetime) -> str:
+    """Why its dates can't be; empty if they can."""
+    if not FIRST <= stay.joined <= now + timedelta(days=1):
+        return f"It can't have joined on {stay.joined:%Y-%m-%d}: give a day from 1900 until today."
+    if stay.left is not None and stay.left <= stay.joined:
+        return "It left before it joined, or at the same moment."
+    if stay.left is not None and stay.left > now + timedelta(days=1):
+        return f"It can't have left on {stay.left:%Y-%m-%d} already: leave that empty while it is a member."
+    return ""
+
+
+def _possible(stays: Iterable[Stay], report: Recorded, now: datetime) -> Iterator[tuple[int, Stay]]:
+    """Those whose dates and texts can be, with their places; the others are refused."""
+    for index, stay in enumerate(stays):
+        why, note, tags = impossible(stay, now), "", list[str]()
         try:
             tags = membership.clean_tags(stay.tags)
             note = membership.clean_note(stay.note)
         except Malformed as error:
             why = str(error)
+        report.each.append(("refused", why or "It can't be a symbol."))
         if why:
             report.refused.append((stay.symbol[:60], why))
         else:
-            yield Stay(stay.symbol, stay.joined, stay.left, note, tags)
+            yield index, Stay(stay.symbol, stay.joined, stay.left, note, tags)
 
 
 def _there(universe: Universe, assets: Iterable[Asset]) -> defaultdict[int, list[Membership]]:
@@ -208,27 +215,29 @@ def _there(universe: Universe, assets: Iterable[Asset]) -> defaultdict[int, list
     return found
 
 
-def _put(stay: Stay, asset: Asset, there: list[Membership], report: Recorded) -> None:
+def _put(stay: Stay, asset: Asset, there: list[Membership], report: Recorded) -> tuple[str, str]:
     """Add the stay to those of its asset, or extend one; else say why neither."""
     if any((kept.joined_at, kept.left_at) == (stay.joined, stay.left) for kept in there):
         report.already.append(asset.symbol)
-        return
+        return "already", ""
     over = [kept for kept in there if _overlap((kept.joined_at, kept.left_at), (stay.joined, stay.left))]
     if not over:
         there.append(
             Membership(asset=asset, joined_at=stay.joined, left_at=stay.left, note=stay.note, tags=list(stay.tags))
         )
         report.recorded.append(asset.symbol)
-    elif len(over) == 1 and over[0].left_at is None and stay.left is None and stay.joined < over[0].joined_at:
+        return "recorded", ""
+    if len(over) == 1 and over[0].left_at is None and stay.left is None and stay.joined < over[0].joined_at:
         kept = over[0]
         kept.joined_at, kept.note, kept.tags = stay.joined, kept.note or stay.note, kept.tags or list(stay.tags)
         kept.earlier = True  # type: ignore[attr-defined]
         report.extended.append(asset.symbol)
-    else:
-        first = min(over, key=lambda kept: kept.joined_at)
-        until = f"until {first.left_at:%Y-%m-%d}" if first.left_at else "and is a member still"
-        why = f"It overlaps a stay that is here: joined {first.joined_at:%Y-%m-%d} {until}."
-        report.refused.append((asset.symbol, why))
+        return "extended", ""
+    first = min(over, key=lambda kept: kept.joined_at)
+    until = f"until {first.left_at:%Y-%m-%d}" if first.left_at else "and is a member still"
+    why = f"It overlaps a stay that is here: joined {first.joined_at:%Y-%m-%d} {until}."
+    report.refused.append((asset.symbol, why))
+    return "refused", why
 
 
 def _overlap(one: Span, other: Span) -> bool:

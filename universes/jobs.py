@@ -1,8 +1,10 @@
 """The long work of this floor: bringing whole universes up to date."""
 
 import logging
+import time
+from collections import Counter
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from celery import shared_task
 from django.db import InterfaceError, OperationalError
@@ -11,6 +13,7 @@ from django.utils import timezone
 from pydantic import AwareDatetime, BaseModel
 
 from chronos.core import jobs, tenancy
+from chronos.core.figures import counted
 from chronos.core.jobs import Outcome, Run, job
 from chronos.core.models import Job, JobLine, User
 from marketdata import calendars, gaps
@@ -19,10 +22,14 @@ from marketdata.fetching import Refreshed
 from marketdata.fetching import refresh as refresh_series
 from marketdata.jobs import missing, row, sentence
 from marketdata.models import Asset, Series, Timeframe
+from marketdata.validation import throttle
 from universes import catalogue, scheduling
-from universes.models import Membership, Universe
+from universes.lists import adding, drafts, verdicts
+from universes.models import Membership, SymbolList, Universe
 
 log = logging.getLogger(__name__)
+
+SUGGESTED_AT_ONCE = 500  # symbols of a list, between two looks whether the job should end
 
 
 class RefreshUniverse(BaseModel):
@@ -34,6 +41,10 @@ class BackfillUniverse(BaseModel):
     universe_id: int
     timeframe: Timeframe = Timeframe.D1
     since: AwareDatetime | None = None
+
+
+class OfList(BaseModel):
+    list_id: int
 
 
 class RefreshAll(BaseModel):
@@ -60,6 +71,100 @@ def run_backfill_universe(params: BackfillUniverse, run: Run) -> Outcome:
         run.say(sentence(one), _LEVELS[one.status])
 
     return _outcome(backfill_series(members, params.timeframe, params.since, run, show=run.step, done=done))
+
+
+@job("validate-list", OfList)
+def run_validate_list(params: OfList, run: Run) -> Outcome:
+    """Ask for the symbols of a list that nobody here knows; what was found out is stored as it comes.
+
+    First what may have been meant by each, which needs nobody's answer.
+    """
+    with run.acting():
+        found = SymbolList.objects.filter(pk=params.list_id).select_related("universe").first()
+        symbols = drafts.symbols_waiting(found) if found else []
+    if found is None:
+        return Outcome("The list is not there any more, or not yours.", "failed")
+    for start in range(0, len(symbols), SUGGESTED_AT_ONCE):
+        run.step(0, len(symbols), "Looking for what may have been meant")
+        with run.acting():
+            drafts.suggest(found, symbols[start : start + SUGGESTED_AT_ONCE])
+    counts = Counter[str]()
+    news: list[verdicts.Answer] = []
+    stored_at = time.monotonic()
+    for number, answer in enumerate(verdicts.ask(symbols, run), start=1):
+        counts[answer.verdict.value] += 1
+        news.append(answer)
+        if time.monotonic() - stored_at > 1:
+            news, stored_at = _told(found, news, run), time.monotonic()
+        run.step(number, len(symbols), f"{number} of {len(symbols)} looked up")
+    _told(found, news, run)
+    said = ", ".join(f"{many:,} {verdict}" for verdict, many in counts.most_common())
+    unasked = counts[verdicts.Verdict.UNVERIFIED.value]
+    state: Literal["done", "partial"] = "partial" if unasked else "done"
+    result: dict[str, Any] = {"answers": dict(counts)}
+    if unasked:
+        result["missing"] = [f"Nobody could be asked about {counted(unasked, 'symbol')}."]
+    return Outcome(f"{counted(len(symbols), 'symbol')} looked up: {said or 'none'}.", state, result)
+
+
+def _told(found: SymbolList, news: list[verdicts.Answer], run: Run) -> list[verdicts.Answer]:
+    """Store the news; what is left of them is nothing."""
+    with run.acting():
+        drafts.told(found, news)
+    return []
+
+
+@job("add-list", OfList)
+def run_add_list(params: OfList, run: Run) -> Outcome:
+    """Add the rows of a confirmed list that are not added yet."""
+    with run.acting():
+        found = SymbolList.objects.filter(pk=params.list_id).select_related("universe").first()
+        total = drafts.chosen(found).count() if found else 0
+        done = total - adding.remaining(found).count() if found else 0
+    if found is None or run.job.owner is None:
+        return Outcome("The list is not there any more, or not yours.", "failed")
+    while True:
+        run.step(done, total, f"{done} of {total} added")
+        with run.acting():
+            some = adding.add_some(found, run.job.owner)
+        if not some:
+            break
+        done += some
+    with run.acting():
+        adding.finish(found)
+        became = adding.report(found)
+    run.step(total, total, f"{total} of {total}")
+    return Outcome(adding.sentence(became), "done", {"rows": became})
+
+
+def validate_list(found: SymbolList, user: User) -> int:
+    """Start asking for what waits in a list, unless that is under way; 0, or in how many seconds this person may.
+
+    A list counts as one request, however long it is.
+    """
+    under_way = Job.objects.of(user).unfinished().filter(kind="validate-list", key=f"list:{found.pk}")
+    if under_way.exists():
+        return 0
+    if seconds := throttle.seconds_until_turn(user):
+        return seconds
+    _of_list("validate-list", found, user)
+    return 0
+
+
+def add_list(found: SymbolList, user: User) -> Job:
+    """Start adding a confirmed list; the job under way if there is one."""
+    return _of_list("add-list", found, user)
+
+
+def _of_list(kind: str, found: SymbolList, user: User) -> Job:
+    return jobs.start(
+        kind,
+        OfList(list_id=found.pk),
+        owner=user,
+        subject=f"{found.universe.name}: {found.source}",
+        subject_url=found.get_absolute_url(),
+        key=f"list:{found.pk}",
+    )
 
 
 def _members(universe_id: int, run: Run) -> list[Asset] | Outcome:
@@ -103,7 +208,7 @@ def refresh_due() -> bool:
 @shared_task(name="universes.purge", ignore_result=True)
 def purge() -> int:
     """Remove for good what was deleted a while ago."""
-    return catalogue.purge()
+    return catalogue.purge() + drafts.purge()
 
 
 def refresh(universe: Universe, user: User, timeframe: Timeframe = Timeframe.D1) -> Job:

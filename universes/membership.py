@@ -225,15 +225,20 @@ def assets_of(symbols: Iterable[str], report: Added) -> dict[str, Asset]:
     `report` gets what is malformed and what was created.
     """
     wanted = _well_formed(symbols, report)
-    known = {asset.symbol: asset for asset in Asset.objects.filter(symbol__in=wanted)}
-    unknown = [symbol for symbol in wanted if symbol not in known]
-    known |= _by_spelling(unknown)
-    new = [symbol for symbol in unknown if symbol not in known]
+    known = stored(wanted)
+    new = [symbol for symbol in wanted if symbol not in known]
     # in one order for everybody: two who add the same would else wait for each other
     Asset.objects.bulk_create(unsaved(sorted(new)), ignore_conflicts=True)
     known |= {asset.symbol: asset for asset in Asset.objects.filter(symbol__in=new)}
     report.created = new
     return {symbol: known[symbol] for symbol in wanted}
+
+
+def stored(symbols: Iterable[str]) -> dict[str, Asset]:
+    """Of these canonical symbols those that are kept here, found by symbol or a provider's spelling."""
+    wanted = list(symbols)
+    known = {asset.symbol: asset for asset in Asset.objects.filter(symbol__in=wanted)}
+    return known | _by_spelling([symbol for symbol in wanted if symbol not in known])
 
 
 def _by_spelling(symbols: Sequence[str]) -> dict[str, Asset]:

@@ -161,3 +161,98 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.asset} in {self.universe}"
+
+
+class SymbolList(models.Model):
+    """A list that somebody brought to a universe: kept as rows while it is looked at, and after for its undo.
+
+    Compound foreign keys (migration 0005) hold `owner` equal to the universe's owner, and a row's to its list's.
+    """
+
+    class State(models.TextChoices):
+        DRAFT = "draft", "Not added yet"
+        ADDING = "adding", "Being added"
+        DONE = "done", "Added"
+        UNDONE = "undone", "Undone"
+
+    universe = models.ForeignKey(Universe, on_delete=models.CASCADE, related_name="lists")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    source = models.CharField(max_length=100, help_text="The file's name, or that it was pasted")
+    state = models.CharField(max_length=6, choices=State.choices, default=State.DRAFT)
+    remarks = models.JSONField(default=list, help_text="What was remarkable about the file")
+    beyond = models.PositiveIntegerField(default=0, help_text="Lines that were more than a list may have")
+    dated = models.BooleanField(default=False, help_text="It tells when members joined or left")
+    base = models.PositiveIntegerField(default=0, help_text="The last place before it was added")
+    created_at = models.DateTimeField(auto_now_add=True)
+    added_at = models.DateTimeField(null=True, blank=True)
+    undone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-pk"]
+
+    def __str__(self) -> str:
+        return self.source
+
+    def get_absolute_url(self) -> str:
+        return reverse("universes:list", args=[self.universe_id, self.pk])
+
+
+class SymbolListRow(models.Model):
+    """One symbol of a list: as written, what it is taken for, what is to be done with it, what became of it."""
+
+    class Group(models.TextChoices):
+        NEW = "new", "New"
+        UNKNOWN = "unknown", "Unknown"
+        DELISTED = "delisted", "Delisted"
+        MALFORMED = "malformed", "Malformed"
+        PENDING = "pending", "Being looked up"
+        UNVERIFIED = "unverified", "Unverified"
+        ALREADY = "already", "Already in"
+        DUPLICATE = "duplicate", "Duplicates"
+
+    class Decision(models.TextChoices):
+        KEEP = "keep", "Kept as it is"
+        SKIP = "skip", "Left out"
+        MEND = "mend", "Mended"
+
+    class Outcome(models.TextChoices):
+        ADDED = "added", "Added"
+        EXTENDED = "extended", "Extended"
+        ALREADY = "already", "Already in"
+        DUPLICATE = "duplicate", "Duplicate"
+        SKIPPED = "skipped", "Left out"
+        UNKNOWN = "unknown", "Unknown"
+        DELISTED = "delisted", "Delisted"
+        MALFORMED = "malformed", "Malformed"
+        REFUSED = "refused", "Refused"
+
+    symbol_list = models.ForeignKey(SymbolList, on_delete=models.CASCADE, related_name="rows")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    number = models.PositiveIntegerField(help_text="Its place in the list, from 1")
+    line = models.PositiveIntegerField(help_text="The line of the file that it stands in")
+    written = models.CharField(max_length=200, blank=True)
+    symbol = models.CharField(max_length=60, blank=True, help_text="Canonical; empty if it is none")
+    name = models.CharField(max_length=200, blank=True)
+    joined_at = models.DateTimeField(null=True, blank=True)
+    left_at = models.DateTimeField(null=True, blank=True)
+    note = models.CharField(max_length=1000, blank=True)
+    tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    position = models.PositiveIntegerField(default=0)
+    group = models.CharField(max_length=10, choices=Group.choices, default=Group.PENDING)
+    reason = models.CharField(max_length=300, blank=True)
+    suggestions = ArrayField(models.CharField(max_length=60), default=list, blank=True)
+    decision = models.CharField(max_length=4, choices=Decision.choices, blank=True)
+    outcome = models.CharField(max_length=9, choices=Outcome.choices, blank=True)
+    # Which stay it made or changed, and how that was before and after: what an undo goes by. No foreign key, because
+    # one is asked without policies, and a stay that somebody else's row names could not be deleted.
+    trace = models.JSONField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["symbol_list", "number"], name="universes_listrow_number")
+        ]
+        indexes: ClassVar = [models.Index(fields=["symbol_list", "group", "number"], name="universes_listrow_group")]
+
+    def __str__(self) -> str:
+        return self.written

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from universes.views import changes, history, lists, members, universe, upkeep
+from universes.views import changes, history, imports, lists, members, universe, upkeep
 
 app_name = "universes"
 urlpatterns = [
@@ -25,4 +25,12 @@ urlpatterns = [
     path("<int:pk>/history.csv", history.history_csv, name="history-csv"),
     path("<int:pk>/refresh/", upkeep.refresh_universe, name="refresh"),
     path("<int:pk>/backfill/", upkeep.backfill_universe, name="backfill"),
+    path("<int:pk>/import/", imports.import_list, name="import"),
+    path("<int:pk>/lists/<int:list_pk>/", imports.symbol_list, name="list"),
+    path("<int:pk>/lists/<int:list_pk>/rows/<int:row>/", imports.decide_row, name="list-row"),
+    path("<int:pk>/lists/<int:list_pk>/decide/", imports.decide_group, name="list-decide"),
+    path("<int:pk>/lists/<int:list_pk>/ask/", imports.ask_list, name="list-ask"),
+    path("<int:pk>/lists/<int:list_pk>/confirm/", imports.confirm_list, name="list-confirm"),
+    path("<int:pk>/lists/<int:list_pk>/undo/", imports.undo_list, name="list-undo"),
+    path("<int:pk>/lists/<int:list_pk>/reopen/", imports.reopen_list, name="list-reopen"),
 ]

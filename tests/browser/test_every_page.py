@@ -29,6 +29,8 @@ from tests.browser.conftest import DESK, PHONE
 from tests.contracts.pages import addresses
 from tests.prices import stored, walk
 from universes import catalogue, membership
+from universes.lists import adding, drafts
+from universes.lists.parsing import parse_text
 
 pytestmark = pytest.mark.browser
 
@@ -99,6 +101,11 @@ def scene(house):
         universe = catalogue.create(stella, "A universe with a rather long name that has to go somewhere", "Why it is")
         membership.add(universe, stella, ["NVDA", "NEWCO", "A-VERY-LONG-SYMBOL-INDEED.SAMPLE", "AMD"])
         membership.remove(universe, stella, ["AMD"])
+        lines = ["symbol,joined,note", "NVDA,,", "NVDX,,", f"MSFT,2024-01-01,{'why ' * 40}", f"{'A' * 200},,", "TSLA,,"]
+        brought = drafts.keep(universe, stella, parse_text("\n".join(lines)), "A list with a rather long name.csv")
+        added = drafts.keep(universe, stella, parse_text("AMD NEWCO x$"), "Pasted list")
+        adding.confirm(added, stella)
+        adding.add_all(added, stella)
     elsewhere = SessionStore()
     elsewhere.create()
     session = UserSession.objects.create(
@@ -113,6 +120,8 @@ def scene(house):
         "session": session.pk,
         "passkey": passkey.pk,
         "universe": universe.pk,
+        "list": brought.pk,
+        "added": added.pk,
         "symbol": "NVDA",
         "job": job.pk,
         "core_user": stella.pk,
@@ -135,7 +144,8 @@ def scene(house):
 
 # Pages whose inside is in what follows the address: a coin with gaps, a candle to decide about, both wide of the usual.
 MORE = ("/assets/BTC-USDT/", "/assets/BTC-USDT/gaps/?timeframe=1d", "/data/?state=gaps", "/data/providers/okx/",
-        "/data/quarantine/decide/?decision=release&id={marketdata_quarantinedcandle}")  # fmt: skip
+        "/data/quarantine/decide/?decision=release&id={marketdata_quarantinedcandle}",
+        "/universes/{universe}/lists/{list}/?show=malformed", "/universes/{universe}/lists/{added}/")  # fmt: skip
 
 
 def pages(scene, visitor):

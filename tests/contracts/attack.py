@@ -19,7 +19,7 @@ from chronos.core.database import conninfo
 from chronos.core.models import ApiToken, Job, JobLine, User
 from marketdata.models import Asset
 from tests import cast
-from universes.models import Membership, Share, Universe
+from universes.models import Membership, Share, SymbolList, SymbolListRow, Universe
 
 
 @dataclass
@@ -54,6 +54,9 @@ class Battlefield:
         )
         line = JobLine.objects.create(job=job, owner=owner, text=f"a line about {name}")
         share = Share.objects.create(universe=universe, owner=owner, reader=self.rita)
+        brought = SymbolList.objects.create(universe=universe, owner=owner, source=f"{name}.csv")
+        row = SymbolListRow.objects.create(symbol_list=brought, owner=owner, number=1, line=1, written="MSFT",
+                                           symbol="MSFT", group="new", note=name)  # fmt: skip
         token = ApiToken.objects.create(owner=owner, name=f"token of {name}", digest=f"digest of {owner}")
         Authenticator.objects.create(user=owner, type="totp", data={"secret": name})
         passkey = Authenticator.objects.create(user=owner, type="webauthn", data={"name": f"passkey of {name}"})
@@ -62,6 +65,8 @@ class Battlefield:
             "universes_universe": universe.pk,
             "universes_share": share.pk,
             "universes_membership": stay.pk,
+            "universes_symbollist": brought.pk,
+            "universes_symbollistrow": row.pk,
             "core_job": job.pk,
             "core_jobline": line.pk,
             "core_apitoken": token.pk,
@@ -82,7 +87,7 @@ class Battlefield:
         with tenancy.as_system("compare"):
             work = {
                 model._meta.db_table: list(model.objects.filter(owner=owner).order_by("pk").values())
-                for model in (Universe, Share, Membership, Job, JobLine, ApiToken)
+                for model in (Universe, Share, Membership, SymbolList, SymbolListRow, Job, JobLine, ApiToken)
             }
             keys = {"mfa_authenticator": list(Authenticator.objects.filter(user=owner).order_by("pk").values())}
         ways_in = {
@@ -136,7 +141,7 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
         taken = f"UPDATE {table} SET {owner_of(table)} = {bob} WHERE id = {pk}"
         if _rows(connection, bob, taken):
             yield f"Bob could take Alice's row of {table}"
-    hers, house = field.hers, field.house_job.pk
+    hers, his, house = field.hers, field.his, field.house_job.pk
     universe = "INSERT INTO universes_universe (owner_id, name, description, visibility, seed, created_at, changed_at,"
     universe += " version)"
     stay = (
@@ -144,6 +149,16 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
     )
     rest = "now(), 0, '', '{}', 1"
     share = "INSERT INTO universes_share (universe_id, owner_id, reader_id, created_at)"
+    brought = (
+        "INSERT INTO universes_symbollist (universe_id, owner_id, source, state, remarks, beyond, dated, base,"
+        " created_at)"
+    )
+    of_list = "'x', 'draft', '[]', 0, false, 0, now()"
+    row = (
+        "INSERT INTO universes_symbollistrow (symbol_list_id, owner_id, number, line, written, symbol, name, note,"
+        ' tags, position, "group", reason, suggestions, decision, outcome)'
+    )
+    of_row = "9, 9, 'x', 'X', '', '', '{}', 0, 'new', '', '{}', '', ''"
     line = "INSERT INTO core_jobline (job_id, owner_id, at, level, text)"
     token = "INSERT INTO core_apitoken (owner_id, name, digest, hint, may_write, created_at)"
     job = (
@@ -162,6 +177,8 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
         "put a stay into the domain": f"{stay} VALUES ({field.domain.pk}, {bob}, {other}, {rest})",
         "move his stay into Alice's universe": "UPDATE universes_membership"
         f" SET universe_id = {hers['universes_universe']} WHERE id = {his_stay}",
+        "bring a list as Alice": f"{brought} VALUES ({hers['universes_universe']}, {alice}, {of_list})",
+        "put a row into Alice's list as Alice": f"{row} VALUES ({hers['universes_symbollist']}, {alice}, {of_row})",
         "write into the log of Alice's job": f"{line} VALUES ({hers['core_job']}, {bob}, now(), 'info', 'x')",
         "write into the log of the house's job": f"{line} VALUES ({house}, NULL, now(), 'info', 'x')",
         "make a passkey of Alice's": "INSERT INTO mfa_authenticator (user_id, type, data, created_at)"
@@ -174,6 +191,13 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
             yield f"Bob could {what}"
     for what, statement in {  # here the compound foreign key stands guard: it is asked without policies
         "share Alice's universe as his": f"{share} VALUES ({hers['universes_universe']}, {bob}, {field.eve.pk}, now())",
+        "bring a list to Alice's universe": f"{brought} VALUES ({hers['universes_universe']}, {bob}, {of_list})",
+        "bring a list to the domain": f"{brought} VALUES ({field.domain.pk}, {bob}, {of_list})",
+        "put a row into Alice's list": f"{row} VALUES ({hers['universes_symbollist']}, {bob}, {of_row})",
+        "move his list to Alice's universe": "UPDATE universes_symbollist SET universe_id ="
+        f" {hers['universes_universe']} WHERE id = {his['universes_symbollist']}",
+        "move his row into Alice's list": f"UPDATE universes_symbollistrow SET symbol_list_id ="
+        f" {hers['universes_symbollist']}, number = 7 WHERE id = {his['universes_symbollistrow']}",
         "move his share to Alice's universe": "UPDATE universes_share SET universe_id ="
         f" {hers['universes_universe']}, reader_id = {field.eve.pk}"
         f" WHERE id = {field.his['universes_share']}",
@@ -201,7 +225,8 @@ def _reader(connection: psycopg.Connection, field: Battlefield) -> Iterator[str]
                           f"UPDATE {table} SET owner_id = {rita} WHERE id = {hers[table]}"):  # fmt: skip
             if _rows(connection, rita, statement):
                 yield f"Rita could: {statement}"
-    for table in ("core_job", "core_jobline", "core_apitoken", "mfa_authenticator"):
+    for table in ("core_job", "core_jobline", "core_apitoken", "mfa_authenticator",
+                  "universes_symbollist", "universes_symbollistrow"):  # fmt: skip
         if _rows(connection, rita, f"SELECT 1 FROM {table} WHERE id = {hers[table]}"):
             yield f"Rita could see Alice's row of {table}"
     for table in ("universes_universe", "universes_membership"):

@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 # Parameters by the route's name, else by its namespace. A `{name}` is looked up in the scene.
 PARAMETERS: dict[str, dict[str, str]] = {
-    "universes": {"pk": "{universe}", "symbol": "{symbol}"},
+    "universes": {"pk": "{universe}", "symbol": "{symbol}", "list_pk": "{list}", "row": "1", "form": "csv"},
     "marketdata": {"symbol": "{symbol}", "provider": "twelvedata", "asset_class": "stock"},
     "core:job": {"pk": "{job}"},
     "core:cancel-job": {"pk": "{job}"},

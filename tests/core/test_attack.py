@@ -34,6 +34,7 @@ def every(field: Battlefield) -> list[Address]:
     hers = field.hers
     scene = {
         "universe": hers["universes_universe"],
+        "list": hers["universes_symbollist"],
         "job": hers["core_job"],
         "token": hers["core_apitoken"],
         "passkey": hers["mfa_authenticator"],

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("house")
 
 # What a parameter may name. A kind with a parameter that is not known here fails until it is: somebody's own row, whose
 # table is given, or what is everybody's.
-OWNED = {"universe_id": "universes_universe"}
+OWNED = {"universe_id": "universes_universe", "list_id": "universes_symbollist"}
 SHARED = {"asset_id", "timeframe", "since", "symbols", "provider"}
 
 
