@@ -1,6 +1,6 @@
 from django.urls import path
 
-from universes.views import changes, history, imports, lists, members, universe, upkeep
+from universes.views import changes, exports, history, imports, lists, members, universe, upkeep
 
 app_name = "universes"
 urlpatterns = [
@@ -25,6 +25,7 @@ urlpatterns = [
     path("<int:pk>/history.csv", history.history_csv, name="history-csv"),
     path("<int:pk>/refresh/", upkeep.refresh_universe, name="refresh"),
     path("<int:pk>/backfill/", upkeep.backfill_universe, name="backfill"),
+    path("<int:pk>/export.<str:form>", exports.export, name="export"),
     path("<int:pk>/import/", imports.import_list, name="import"),
     path("<int:pk>/lists/<int:list_pk>/", imports.symbol_list, name="list"),
     path("<int:pk>/lists/<int:list_pk>/rows/<int:row>/", imports.decide_row, name="list-row"),

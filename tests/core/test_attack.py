@@ -16,7 +16,8 @@ OPEN = {
     "core:set-theme", "health-live", "health-ready", "admin:login", "admin:logout",
 }  # fmt: skip
 SECRETS = (b"Alice&#x27;s secret plan", b"Alice's secret plan", b"a line about Alice", b"token of Alice")
-WORDLESS = {"universes:members-csv", "universes:history-csv"}  # numbers only
+# Numbers only, and a stream.
+WORDLESS = {"universes:members-csv", "universes:history-csv", "universes:export"}
 # What forms of ours understand, filled in to hurt.
 FORM = {"name": "Stolen", "symbols": "MSFT", "asset": "NVDA", "asset_id": "1", "confirm": "yes", "username": "x",
         "password": "x", "action": "delete_selected", "_selected_action": "1", "post": "yes",
