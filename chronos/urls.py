@@ -1,5 +1,6 @@
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from chronos import views
 from chronos.core import health
@@ -12,6 +13,7 @@ urlpatterns = [
     path("universes/", include("universes.urls")),
     path("", include("marketdata.urls")),
     path("admin/login/", sign_in_for_the_admin),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="core:security")),
     path("admin/", admin.site.urls),
     path("", include("chronos.core.urls")),
 ]

@@ -5,6 +5,7 @@ replace it as soon as it is. The verbs here keep both right.
 """
 
 import base64
+import contextlib
 import logging
 import smtplib
 from functools import lru_cache
@@ -84,6 +85,8 @@ def use(person: User, email: str, *, confirmed: bool = False) -> None:
     email = email.strip().lower()
     if email and is_taken(email, by_other_than=person):
         raise AddressTaken
+    if person.email and email != person.email.lower():
+        tell(person, f"Your address with Chronos is {email or 'removed'} now")
     try:
         with transaction.atomic():
             EmailAddress.objects.filter(user=person).delete()
@@ -246,12 +249,29 @@ def absolute(route: str, *parameters: str) -> str:
     return f"{settings.PUBLIC_URL}{reverse(route, args=parameters)}"
 
 
+def tell(person: User, what: str, whence: str = "") -> None:
+    """Word of a change to how they sign in, to an address that is known to be theirs, once the change is stored.
+
+    That it can't be sent is no reason to undo the change; the log has it.
+    """
+    if not settings.MAIL_CAN_BE_SENT or not is_confirmed(person):
+        return
+    context = {"person": person, "what": what, "whence": whence, "settings": absolute("core:security")}
+    to = person.email
+
+    def send() -> None:
+        with contextlib.suppress(MailNotSent):
+            mail("changed", to, context)
+
+    transaction.on_commit(send)
+
+
 def mail(template: str, to: str, context: dict[str, Any]) -> None:
     """Send `core/mail/<template>.txt`, whose first line is the subject. Raises `MailNotSent`.
 
     A mailbox that has had its share is passed over without a word.
     """
-    if not MAILS.take(template, to):
+    if not MAILS.take(template, to, context.get("what", "")):
         log.info("a mailbox has had its share of mails", extra={"template": template})
         return
     text = render_to_string(f"core/mail/{template}.txt", {**context, "site": settings.PUBLIC_URL, "email": to})

@@ -210,6 +210,43 @@ def test_who_came_by_a_link_may_have_forgotten_the_old_one(alice):
     assert alice.check_password(PASSWORD + "!")
 
 
+# --- Word of it ------------------------------------------------------------------------------------------------
+
+
+def test_what_changes_how_one_signs_in_is_told_to_a_confirmed_mailbox(alice, page, mailing):
+    page.post("/settings/security/password/", {"new": PASSWORD, "again": PASSWORD})
+    assert mailing == []
+    accounts.use(alice, "alice@example.org", confirmed=True)
+    page.post("/settings/security/password/", {"old": PASSWORD, "new": PASSWORD + "!", "again": PASSWORD + "!"})
+    page.post("/settings/confirm/", {"old": PASSWORD + "!"})
+    page.post("/settings/tokens/new/", {"name": "x", "may": "read", "days": ""})
+    page.post("/settings/security/password/", {"old": "no", "new": PASSWORD, "again": PASSWORD})
+    assert [message.subject for message in mailing] == [
+        "Your Chronos password was changed",
+        "An API token for Chronos was made",
+    ]
+    assert "127.0.0.1" in mailing[0].body
+
+
+def test_the_old_mailbox_is_told_of_the_new_address(alice, page, mailing):
+    accounts.use(alice, "alice@example.org", confirmed=True)
+    page.post("/settings/email/", {"email": "ada@example.org"})
+    Client().post(link_in(mailing[0]))
+    assert [(message.to, "is ada@example.org now" in message.subject) for message in mailing[1:]] == [
+        (["alice@example.org"], True)
+    ]
+
+
+def test_word_that_cant_be_sent_undoes_nothing(alice, page, settings):
+    accounts.use(alice, "alice@example.org", confirmed=True)
+    settings.MAIL_CAN_BE_SENT = True
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
+    assert page.post("/settings/security/password/", {"new": PASSWORD, "again": PASSWORD}).status_code == 302
+    alice.refresh_from_db()
+    assert alice.check_password(PASSWORD)
+
+
 # --- Confirming that it is you -----------------------------------------------------------------------------------
 
 

@@ -160,6 +160,11 @@ def test_the_admin_has_no_door_of_its_own(nobody, alice):
     assert "for staff" in answer.text
 
 
+def test_nor_one_for_passwords():
+    client = cast.signed_in(cast.stella())
+    assert client.post("/admin/password_change/").headers["Location"] == "/settings/security/"
+
+
 def test_a_form_from_elsewhere_is_refused_in_words(alice):
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(alice)

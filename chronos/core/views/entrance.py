@@ -19,7 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from chronos.core import accounts, passkeys, sessions, tenancy, twostep
-from chronos.core.accounts import MailNotSent, client_network
+from chronos.core.accounts import MailNotSent, client_address, client_network
 from chronos.core.forms import CodeForm, NewPasswordForm, ResetForm, SignInForm, SignUpForm
 from chronos.core.guessing import CODES, LINKS_TRIED, PASSKEYS, PASSWORDS, RESETS_ASKED, SIGN_UPS
 from chronos.core.hypermedia import Asked, page
@@ -181,6 +181,11 @@ def _say_how_many_are_left(request: Asked, person: User) -> None:
     messages.warning(
         request, f"You came in with a recovery code, which is used up. {left} of them are left: see Settings, Sign-in."
     )
+
+
+def whence(request: Asked) -> str:
+    """For a mail: the device and address that something was done from."""
+    return f"{sessions.device(request.META.get('HTTP_USER_AGENT', ''))} at {client_address(request)}"
 
 
 # --- Passkeys ----------------------------------------------------------------------------------------------------
@@ -350,6 +355,7 @@ def reset_with_key(request: Asked, key: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         accounts.reset(person, form.cleaned_data["new"])
         sessions.end_others(person, None)
+        accounts.tell(person, "Your Chronos password was reset by a mailed link", whence(request))
         messages.success(request, "Your new password is set, and you are signed out everywhere. Sign in with it.")
         return redirect("core:sign-in")
     return page(

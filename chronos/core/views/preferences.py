@@ -23,7 +23,7 @@ from chronos.core.guessing import CODES, PASSWORDS
 from chronos.core.hypermedia import Asked, Signed, page
 from chronos.core.models import ApiToken, SignInLink, User
 from chronos.core.views import THEMES
-from chronos.core.views.entrance import GET_POST, MAIL_IS_AWAY, next_page, prove
+from chronos.core.views.entrance import GET_POST, MAIL_IS_AWAY, next_page, prove, whence
 
 SUSPENDED = "suspended_form"  # in the session: what was sent before the person had to show who they are
 LONGEST = 20_000
@@ -247,6 +247,7 @@ def set_password(request: Signed) -> HttpResponse:
     form.save()
     update_session_auth_hash(request, person)
     sessions.end_others(person, request.session.session_key)
+    accounts.tell(person, "Your Chronos password was changed", whence(request))
     messages.success(request, "The password is set. Other places where you were signed in are signed out.")
     return redirect("core:security")
 
@@ -272,6 +273,7 @@ def two_step(request: Signed) -> HttpResponse:
                 status = 429
             else:
                 if codes:
+                    accounts.tell(person, "Two-step sign-in to Chronos was switched on", whence(request))
                     return _codes_page(request, codes, "Two-step sign-in is on.")
                 form.add_error("code", "That is not the code for this secret. Is the phone's clock right?")
     secret = twostep.secret_to_set_up(request)
@@ -294,7 +296,9 @@ def _codes_page(request: Signed, codes: list[str], done: str) -> HttpResponse:
 @require_POST
 @confirmed
 def two_step_off(request: Signed) -> HttpResponse:
-    if twostep.switch_off(_fresh(request)):
+    person = _fresh(request)
+    if twostep.switch_off(person):
+        accounts.tell(person, "Two-step sign-in to Chronos was switched off", whence(request))
         messages.success(request, "Two-step sign-in is off, and its recovery codes are void.")
     return redirect("core:security")
 
@@ -306,6 +310,7 @@ def new_recovery_codes(request: Signed) -> HttpResponse:
     if not twostep.is_on(person):
         messages.info(request, "Recovery codes come with two-step sign-in, which is off.")
         return redirect("core:security")
+    accounts.tell(person, "New recovery codes for Chronos were made", whence(request))
     return _codes_page(request, twostep.new_recovery_codes(person), "These are new; the ones before are void.")
 
 
@@ -333,6 +338,7 @@ def add_passkey(request: Signed) -> HttpResponse:
                     None, "The browser did not make a passkey, or the page was open for too long. Try again."
                 )
             else:
+                accounts.tell(person, "A passkey for Chronos was added", whence(request))
                 messages.success(
                     request, f"The passkey “{form.cleaned_data['name']}” is added. It signs you in by itself."
                 )
@@ -373,6 +379,7 @@ def remove_passkey(request: Signed, pk: int) -> HttpResponse:
 @confirmed
 def _remove_passkey(request: Signed, pk: int) -> HttpResponse:
     name = passkeys.remove(request.user, pk)
+    accounts.tell(request.user, "A passkey for Chronos was removed", whence(request))
     messages.success(
         request, f"The passkey “{name}” is removed: it signs nobody in any more. Delete it on the device, too."
     )
@@ -453,6 +460,7 @@ def make_token(request: Signed) -> HttpResponse:
     except tokens.TooMany:
         form.add_error(None, f"Nobody may have more than {tokens.MOST} tokens. Revoke one first.")
         return _tokens_page(request, form=form, status=422)
+    accounts.tell(request.user, "An API token for Chronos was made", whence(request))
     return _tokens_page(request, made=made, secret=secret)
 
 
