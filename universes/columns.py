@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from chronos.core import figures
@@ -15,6 +16,8 @@ from universes.models import Membership
 
 CLASSES = dict(AssetClass.choices)
 CAPS = dict(CapClass.choices)
+_LABELS = dict(Timeframe.choices)
+_DAILY = {timeframe.value for timeframe in Timeframe if timeframe.is_daily}  # looked up once a cell
 CAP_ORDER = {name: -place for place, name in enumerate(CapClass.values)}
 STATES = {"unverified": "not confirmed"}  # the others are their own words
 
@@ -38,6 +41,15 @@ class Member:
     @property
     def state(self) -> str:
         return self.recognition.state if self.recognition else ""
+
+    @cached_property
+    def when(self) -> str:
+        """The newest candle's day or moment, as figures name it."""
+        return self.named(self.past.at) if self.past else ""
+
+    def named(self, moment: datetime) -> str:
+        daily = self.series is None or self.series.timeframe in _DAILY
+        return figures.day(moment) if daily else f"{figures.moment(moment)} UTC"
 
     @property
     def symbol(self) -> str:
@@ -152,19 +164,15 @@ def basis(member: Member, column: Column) -> str:
         return ""
     for window in column.needs:
         if found := past.changes.get(window):
-            return f"Close of {_when(series, past.at)} against the close of {_when(series, found.since)}"
+            return f"Close of {member.when} against the close of {member.named(found.since)}"
     if "year" in column.needs and past.low is not None:
         low, high, last = (figures.price(value) for value in (past.low, past.high, past.last))
-        return f"{last} between {low} and {high}, the lowest and highest of the year until {_when(series, past.at)}"
+        return f"{last} between {low} and {high}, the lowest and highest of the year until {member.when}"
     if column.key in ("price", "volume"):
         what = "Close" if column.key == "price" else "Volume"
-        name = Timeframe(series.timeframe).label
-        return f"{what} of the {name} candle of {_when(series, past.at)}, from {source_label(series.source)}"
+        name = _LABELS.get(series.timeframe, series.timeframe)
+        return f"{what} of the {name} candle of {member.when}, from {source_label(series.source)}"
     return ""
-
-
-def _when(series: Series, moment: datetime) -> str:
-    return figures.day(moment) if Timeframe(series.timeframe).is_daily else f"{figures.moment(moment)} UTC"
 
 
 COLUMNS: tuple[Column, ...] = (

@@ -191,9 +191,7 @@ class _Knower:
         self.known: dict[str, set[int]] = {}
 
     def learn(self, members: Sequence[Member], needs: set[str]) -> None:
-        windows = [need for need in needs if need in returns.WINDOWS]
-        if self._lacking(members, needs & {"past", "year", *windows}):
-            self._prices(members, windows, "year" in needs)
+        self._prices(members, needs & {"past", "year", *returns.WINDOWS})
         if "closes" in needs and (lacking := self._lacking(members, {"closes"})):
             self._closes(lacking)
         if "fresh" in needs and self.at is None:
@@ -212,11 +210,20 @@ class _Knower:
             self.known.setdefault(need, set()).update(member.stay.pk for member in members)
         return lacking
 
-    def _prices(self, members: Sequence[Member], windows: Sequence[str], year: bool) -> None:
+    def _prices(self, members: Sequence[Member], needs: set[str]) -> None:
+        """What of these is not known yet, in one query (two with the year's ends)."""
+        needs = {need for need in needs if self._lacking(members, {need})}
+        if not needs:
+            return
         series = {m.asset.pk: self.series[m.asset.pk] for m in members if m.asset.pk in self.series}
-        told = returns.past(series, windows, until=self.at, year=year)
+        windows = [window for window in returns.WINDOWS if window in needs]
+        told = returns.past(series, windows, until=self.at, year="year" in needs)
         for member in members:
-            member.series, member.past = series.get(member.asset.pk), told.get(member.asset.pk)
+            before, found = member.past, told.get(member.asset.pk)
+            member.series, member.past = series.get(member.asset.pk), found
+            if before and found:
+                found.changes = before.changes | found.changes
+                found.low, found.high = (before.low, before.high) if found.low is None else (found.low, found.high)
 
     def _closes(self, members: Sequence[Member]) -> None:
         wanted = [(m.asset.pk, self.series[m.asset.pk].timeframe) for m in members if m.asset.pk in self.series]
