@@ -1,6 +1,6 @@
 from django.urls import path
 
-from universes.views import changes, exports, history, imports, lists, members, universe, upkeep
+from universes.views import changes, exports, history, imports, lists, members, performance, universe, upkeep
 
 app_name = "universes"
 urlpatterns = [
@@ -8,6 +8,9 @@ urlpatterns = [
     path("new/", lists.new_universe, name="new"),
     path("<int:pk>/", universe.universe, name="universe"),
     path("<int:pk>/members.csv", universe.members_csv, name="members-csv"),
+    path("<int:pk>/performance/", performance.performance, name="performance"),
+    path("<int:pk>/performance.csv", performance.performance_csv, name="performance-csv"),
+    path("<int:pk>/performance.json", performance.performance_json, name="performance-json"),
     path("<int:pk>/add/", universe.add_members, name="add"),
     path("<int:pk>/remove/", universe.remove_members, name="remove"),
     path("<int:pk>/members/<str:symbol>/", members.member, name="member"),

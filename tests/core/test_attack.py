@@ -17,7 +17,8 @@ OPEN = {
 }  # fmt: skip
 SECRETS = (b"Alice&#x27;s secret plan", b"Alice's secret plan", b"a line about Alice", b"token of Alice")
 # Numbers only, and a stream.
-WORDLESS = {"universes:members-csv", "universes:history-csv", "universes:export"}
+WORDLESS = {"universes:members-csv", "universes:performance-csv", "universes:performance-json", "universes:history-csv",
+            "universes:export"}  # fmt: skip
 # What forms of ours understand, filled in to hurt.
 FORM = {"name": "Stolen", "symbols": "MSFT", "asset": "NVDA", "asset_id": "1", "confirm": "yes", "username": "x",
         "password": "x", "action": "delete_selected", "_selected_action": "1", "post": "yes",

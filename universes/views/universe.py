@@ -4,7 +4,7 @@ import csv
 import io
 from datetime import UTC, datetime, time
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -27,6 +27,8 @@ from universes.views import cells
 from universes.views.loading import owned, seen
 
 OWN_COLUMNS, LAST_COLUMNS = "chronos_columns_own", "chronos_columns"  # cookies: of this universe, of whichever was last
+COMPARED = ("compare", "span", "scale", "weigh")  # what the comparison above the table is made by
+FOLDED = "chronos_compare"  # a cookie: whether it is folded away
 A_YEAR = 365 * 24 * 3600
 
 
@@ -34,6 +36,7 @@ A_YEAR = 365 * 24 * 3600
 def universe(request: Signed, pk: int) -> HttpResponse:
     """A universe and its members, as they are now or were on the day `at`. All that is chosen is in the address."""
     found = seen(request, pk)
+    _keep_comparison(request, found)
     at, problem = moment(request)
     if problem:
         messages.error(request, problem)
@@ -83,6 +86,18 @@ def as_on_the_page(request: Signed, found: Universe) -> None:
         request.GET = QueryDict(url.query)
 
 
+def _keep_comparison(request: Signed, found: Universe) -> None:
+    """What is compared may have changed since the table's links were made; the page's address knows."""
+    url = urlsplit(request.htmx.current_url or "") if wants_part(request) else None
+    if url and url.path == found.get_absolute_url():
+        on_page, asked = QueryDict(url.query), request.GET.copy()
+        for key in COMPARED:
+            asked.pop(key, None)
+            if key in on_page:
+                asked[key] = on_page[key]
+        request.GET = QueryDict(asked.urlencode())
+
+
 def chosen(request: HttpRequest) -> str:
     """What the address asks for in its shortest form: without the page, and columns as one word each."""
     asked, wanted = request.GET.copy(), table.wish(request.GET)
@@ -116,6 +131,8 @@ def members_page(
     context |= {"symbols_form": SymbolsForm(auto_id="add_%s"), "added": None, "removed": []}
     if not wants_part(request):
         context |= {"strip": _unfinished(request, found), "former": _former(found)}
+        asked = {key: request.GET[key] for key in (*COMPARED, "at") if request.GET.get(key)}
+        context |= {"compared": urlencode(asked, safe=","), "folded": request.COOKIES.get(FOLDED) == "folded"}
         context["backfill_form"] = BackfillForm(auto_id="backfill_%s")
     part = "rows" if request.htmx.target == "rows" else "members"
     return page(request, "universes/universe.html", context | more, part=part, status=status)
