@@ -3,7 +3,7 @@
 The usual order can be changed for each asset class; a row of `FallbackChain` then counts instead.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from marketdata import credentials, providers
@@ -95,13 +95,17 @@ def surely_unknown(asset_class: AssetClass | str, denied: Collection[str]) -> bo
     """Whether there is no such symbol, if these providers do not know it: one of them has all there are of the class,
     or there is nobody else to ask. That one exchange does not list a coin says nothing.
     """
-    links = chain(asset_class)
-    if any(source.name in denied and is_sure(source, asset_class) for source in links):
+    return means_no(chain(asset_class), asset_class, denied)
+
+
+def means_no(links: Sequence[Provider], asset_class: AssetClass | str, denied: Collection[str]) -> bool:
+    """The same of a chain that is at hand."""
+    if any(source.name in denied and _is_sure(source, asset_class) for source in links):
         return True
     return bool(links) and all(source.name in denied for source in links)
 
 
-def is_sure(source: Provider, asset_class: AssetClass | str) -> bool:
+def _is_sure(source: Provider, asset_class: AssetClass | str) -> bool:
     """Whether a provider's no to a symbol of the class counts."""
     return isinstance(source, KnowsSymbols) and asset_class in source.sure_of
 

@@ -1,5 +1,7 @@
 """What a canonical symbol tells by its shape alone, before anybody has been asked."""
 
+import re
+
 from marketdata.models import AssetClass
 
 FIAT = frozenset(
@@ -9,6 +11,13 @@ FIAT = frozenset(
 MONEY = FIAT | {"USDT", "USDC", "BUSD", "TUSD", "FDUSD", "DAI"}  # what things are priced in
 METALS = frozenset(("XAU", "XAG", "XPT", "XPD"))  # gold, silver, platinum, palladium; ISO 4217's codes
 _COINS = frozenset(("BTC", "ETH", "BNB", "SOL"))  # other coins are priced in these too
+
+
+def likely_classes(symbol: str) -> list[AssetClass]:
+    """The likely class, and what else it may be: `RWF-USD` looks like a coin, and Rwanda has francs."""
+    first = likely_class(symbol)
+    is_pair = re.fullmatch("[A-Z]{3}-[A-Z]{3}", symbol) and first != AssetClass.COMMODITY
+    return [first, AssetClass.FX] if is_pair and first != AssetClass.FX else [first]
 
 
 def likely_class(symbol: str) -> AssetClass:

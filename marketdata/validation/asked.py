@@ -18,6 +18,7 @@ from marketdata import asking, chains, recognition, verdicts
 from marketdata.asking import Waits
 from marketdata.models import Asset, AssetClass, Timeframe
 from marketdata.providers.base import Facts, KnowsSymbols, NoData, Provider, ProviderError, SymbolNotFound
+from marketdata.symbols import likely_classes
 from marketdata.verdicts import Answer, Verdict
 from marketdata.walks import one_at_a_time
 from marketdata.windows import learn, plain
@@ -90,7 +91,7 @@ def settle(subject: Subject, wait: Waits, *, newer: datetime = EVER, thorough: b
         if known and known.at and known.at >= (newer if known.is_settled else wait.since):
             return known
         asked_at = timezone.now()
-        found = _Heard.of(subject, wait, thorough=thorough)
+        found = _hear(subject, wait, thorough=thorough)
         answer = found.answer(asked_at)
         if subject.asset:
             found.teach(subject.asset, asked_at)
@@ -98,11 +99,22 @@ def settle(subject: Subject, wait: Waits, *, newer: datetime = EVER, thorough: b
         return answer
 
 
+def _hear(subject: Subject, wait: Waits, *, thorough: bool) -> "_Heard":
+    """What its class's providers say; if that is no, and it may be of another class, what those of that say."""
+    heard = _Heard.of(subject, subject.asset_class, wait, thorough=thorough)
+    for kind in likely_classes(subject.symbol):
+        if kind != subject.asset_class and not subject.was_real and heard.is_refuted:
+            heard = _Heard.of(subject, kind, wait, thorough=thorough)
+    return heard
+
+
 @dataclass
 class _Heard:
-    """What each provider said of one symbol. `knows` and `facts` are those of the first that knows it."""
+    """What each provider of a class said of one symbol. `knows` and `facts` are those of the first that knows it."""
 
     subject: Subject
+    kind: AssetClass
+    chain: list[Provider]
     knows: Provider | None = None
     facts: Facts = field(default_factory=Facts)
     denied: list[Provider] = field(default_factory=list)
@@ -110,17 +122,15 @@ class _Heard:
     troubles: list[ProviderError] = field(default_factory=list)
 
     @classmethod
-    def of(cls, subject: Subject, wait: Waits, *, thorough: bool) -> "_Heard":
+    def of(cls, subject: Subject, kind: AssetClass, wait: Waits, *, thorough: bool) -> "_Heard":
         """Ask one after the other, until one knows it."""
-        heard = cls(subject)
-        for source in chains.chain(subject.asset_class):
+        heard = cls(subject, kind, chains.chain(kind))
+        for source in heard.chain:
             if not thorough and source.daily_quota is not None and heard.is_refuted:
                 continue
-            spelling = _spelling(subject, source)
+            question = partial(_look_up, source, _spelling(subject, kind, source))
             try:
-                heard.facts = asking.answer(
-                    source, subject.symbol, partial(_look_up, source, spelling), wait, lambda error: None
-                )
+                heard.facts = asking.answer(source, subject.symbol, question, wait, lambda error: None)
             except SymbolNotFound:
                 heard.denied.append(source)
             except NoData:
@@ -136,47 +146,42 @@ class _Heard:
     def is_refuted(self) -> bool:
         """Whether all who answered said no, and that means something."""
         names = [source.name for source in self.denied]
-        return not self.knows and not self.silent and chains.surely_unknown(self.subject.asset_class, names)
+        return not self.knows and not self.silent and chains.means_no(self.chain, self.kind, names)
 
     def answer(self, at: datetime) -> Answer:
         verdict, source, reason = self._verdict(at)
         name = plain(self.facts.name) or (self.subject.asset.name if self.subject.asset else "")
-        kind = self.facts.asset_class or self.subject.asset_class
+        kind = self.facts.asset_class or self.kind
         symbol = self.subject.symbol
         return Answer(symbol, symbol, verdict, source, name, reason, at=at, asset_class=kind.value)
 
     def _verdict(self, now: datetime) -> tuple[Verdict, str, str]:
-        symbol = self.subject.symbol
         if self.knows:
             label, traded = self.knows.label, self.facts.traded_at
-            if traded and now - traded > recognition.ENDED:
-                text = f"{label} knows {symbol}, and it last traded on {figures.day(traded)}: delisted or suspended."
-                return Verdict.DELISTED, self.knows.name, text
-            return Verdict.VALID, self.knows.name, f"{label} knows it."
+            if not traded or now - traded <= recognition.ENDED:
+                return Verdict.VALID, self.knows.name, f"{label} knows it."
+            text = f"{label} knows it, and it last traded on {figures.day(traded)}: delisted or suspended."
+            return Verdict.DELISTED, self.knows.name, text
         if self.is_refuted:
-            source = self.denied[0].name
-            who = _labels(self.denied)
-            if self.subject.was_real:
-                return (
-                    Verdict.DELISTED,
-                    source,
-                    f"It was one, and {who} does not know it any more: delisted or renamed.",
-                )
-            return Verdict.UNKNOWN, source, f"{who} does not know it."
+            who = f"{' and '.join(source.label for source in self.denied)} {'do' if self.denied[1:] else 'does'} not"
+            if not self.subject.was_real:
+                return Verdict.UNKNOWN, self.denied[0].name, f"{who} know it."
+            text = f"It was one, and {who} know it any more: delisted or renamed."
+            return Verdict.DELISTED, self.denied[0].name, text
         if self.silent and self.subject.was_real:
-            text = f"{_labels(self.silent)} knows it and has no candles of late: delisted or suspended."
+            text = f"{self.silent[0].label} knows it and has no candles of late: delisted or suspended."
             return Verdict.DELISTED, self.silent[0].name, text
         return Verdict.UNVERIFIED, "", self._why_not()
 
     def _why_not(self) -> str:
         parts = []
         if self.denied:
-            parts.append(f"{_labels(self.denied)} does not have it, which others may.")
+            parts.append(f"{self.denied[0].label} does not have it, which others may.")
         if self.silent:
-            parts.append(f"{_labels(self.silent)} has no candles of it.")
+            parts.append(f"{self.silent[0].label} has no candles of it.")
         if self.troubles:
             parts.append(str(self.troubles[0]))
-        return " ".join(parts) or chains.nobody(self.subject.asset_class)
+        return " ".join(parts) or chains.nobody(self.kind)
 
     def teach(self, asset: Asset, asked_at: datetime) -> None:
         """Let the stored asset know."""
@@ -186,13 +191,9 @@ class _Heard:
             recognition.refute(asset, asked_at)
 
 
-def _labels(sources: list[Provider]) -> str:
-    return " and ".join(source.label for source in sources)
-
-
-def _spelling(subject: Subject, source: Provider) -> str:
+def _spelling(subject: Subject, kind: AssetClass, source: Provider) -> str:
     stored = subject.asset.spellings.filter(provider=source.name).first() if subject.asset else None
-    return stored.spelling if stored else source.spelling(subject.symbol, subject.asset_class)
+    return stored.spelling if stored else source.spelling(subject.symbol, kind)
 
 
 def _look_up(source: Provider, spelling: str) -> Facts:

@@ -17,7 +17,7 @@ PLAUSIBLE = 12  # characters of what may be suggested
 LOOKED_AT = 200  # characters; what is longer is no symbol, whatever is in it
 
 _is_symbol = re.compile(rf"\A{SYMBOL}\Z").match
-_HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\u00ad\ufe58\ufe63\uff0d"), "-")
+_HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\ufe58\ufe63\uff0d"), "-")
 _SAME_SHAPE = ("<wide>", "<narrow>", "<font>", "<noBreak>", "<small>")
 # Letters that look like Latin ones, upper and lower case in one: Cyrillic, Greek, Armenian, Cherokee in part.
 _LOOK_ALIKE = str.maketrans(
