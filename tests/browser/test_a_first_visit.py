@@ -164,8 +164,8 @@ def test_a_phone_has_a_bar_and_a_sheet(alice, visit):
     page.get_by_role("navigation", name="Rooms").get_by_role("link", name="Universes").click()
     expect(page.locator("h1")).to_have_text("Universes")
     page.get_by_role("button", name="More").click()
-    page.locator("#sheet").get_by_role("link", name="Account").click()
-    expect(page.locator("h1")).to_have_text("Account")
+    page.locator("#sheet").get_by_role("link", name="Settings").click()
+    expect(page.locator("h1")).to_have_text("Profile")
 
 
 def test_it_says_so_when_the_server_does_not_answer(alice, visit):
