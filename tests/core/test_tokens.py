@@ -127,7 +127,7 @@ def test_only_what_is_marked_is_open():
     from tests.contracts.pages import _named
 
     found = {name for name, entry in _named(get_resolver(), "") if getattr(entry.callback, "open_to_tokens", False)}
-    assert found == {"marketdata:candles", "marketdata:figure"}
+    assert found == {"marketdata:candles", "marketdata:figure", "universes:export"}  # each new one on purpose
 
 
 def test_expired_or_of_a_closed_account(alice):
