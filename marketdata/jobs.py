@@ -188,6 +188,7 @@ def _facts_outcome(many: int, asked: int, lacking: list[fundamentals.Known]) -> 
 
 STALE_AT_ONCE = 500  # assets that one run of the schedule asks about
 NAMED = 5  # symbols in a job's sentence
+TOLD = 200  # of those that are not valid, in its log
 
 
 class ValidateSymbols(BaseModel):
@@ -218,12 +219,13 @@ def run_validate_assets(params: ValidateAssets, run: Run) -> Outcome:
 
 def _validate(symbols: list[str], run: Run, *, again: bool) -> Outcome:
     found: list[Answer] = []
-    for number, answer in enumerate(validation.settle_each(symbols, run, again=again)):
+    for number, answer in enumerate(validation.settle_each(symbols, run, again=again), start=1):
         found.append(answer)
-        if answer.verdict in (Verdict.UNKNOWN, Verdict.DELISTED):
-            near = f" Did you mean {' or '.join(answer.suggestions)}?" if answer.suggestions else ""
-            run.say(f"{answer.symbol}: {answer.verdict}. {answer.reason}{near}")
-        run.step(number + 1, len(symbols), f"{number + 1} of {len(symbols)} · {answer.symbol}")
+        run.step(number, len(symbols), f"{number} of {len(symbols)} · {answer.symbol}")
+    found = validation.suggested(found)
+    for answer in [one for one in found if one.verdict in (Verdict.UNKNOWN, Verdict.DELISTED)][:TOLD]:
+        near = f" Did you mean {' or '.join(answer.suggestions)}?" if answer.suggestions else ""
+        run.say(f"{answer.symbol}: {answer.verdict}. {answer.reason}{near}")
     return _verdicts(found)
 
 

@@ -13,11 +13,14 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from chronos.core import figures
 from marketdata import verdicts
+from marketdata.directory import exchanges
 from marketdata.models import Asset, AssetClass, Listing, Series, Timeframe
 
 State = Literal["confirmed", "listed", "unverified", "unknown", "delisted", "sample"]
 
-ENDED = timedelta(days=60)  # a provider that answers and has no daily candle of so long a time shows that it has ended
+# A provider that answers and has no trade of so long a time shows that it has ended. Some listings of a share beside
+# its home exchange are not traded for months.
+ENDED = timedelta(days=180)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def judge(
     """The same of one asset. `listed_on`: its exchange in the symbol master, None if it is not in there; `last` and
     `checked`: its newest daily candle, and when a provider last answered for those.
     """
-    listed = f"The symbol master lists it{f' ({listed_on})' if listed_on else ''}"
+    listed = f"The symbol master lists it{at(listed_on or '')}"
     if asset.is_sample:
         return Recognition("sample", "sample", "Bundled sample data; no provider has it.")
     if asset.refuted_at and asset.validated_at:
@@ -86,6 +89,11 @@ def judge(
     if listed_on is not None:
         return Recognition("listed", "listed", f"{listed}; no provider has confirmed it yet.")
     return Recognition("unverified", "not confirmed", "No provider has confirmed the symbol yet. Refresh asks one.")
+
+
+def at(exchange: str) -> str:
+    """An exchange of the symbol master, for the end of a sentence."""
+    return f" ({exchanges.name(exchange)})" if exchange else ""
 
 
 def refuted(asset: Asset) -> str:

@@ -31,8 +31,9 @@ class Answer:
     """What is known of one symbol.
 
     `written` as it was given, at most 60 characters of it; `symbol` canonical, as an asset's, '' if malformed. `source`
-    is who says so: a provider, `stored`, `sample` or `directory`. `reason` is a sentence for people. `job` is asking,
-    if it is pending; without one it may be asked in `wait` seconds.
+    is who says so: a provider, `stored`, `sample` or `directory`. `reason` is a sentence for people. `suggestions` may
+    have been meant instead; `sought` if they were looked for. `job` is asking, if it is pending; without one it may be
+    asked in `wait` seconds.
     """
 
     written: str
@@ -46,6 +47,7 @@ class Answer:
     asset_class: str = ""
     job: int | None = None
     wait: int = 0
+    sought: bool = False
 
     @property
     def is_settled(self) -> bool:

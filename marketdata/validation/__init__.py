@@ -27,6 +27,8 @@ from chronos.core import jobs, tenancy
 from chronos.core.models import Job, User
 from marketdata import recognition, verdicts
 from marketdata.asking import Waits
+from marketdata.directory import nearness
+from marketdata.directory.listings import listed
 from marketdata.models import Asset, AssetClass, Listing
 from marketdata.symbols import likely_class
 from marketdata.validation import throttle
@@ -34,11 +36,13 @@ from marketdata.validation.asked import EVER, Hurried, OutOfTime, Subject, settl
 from marketdata.validation.written import LOOKED_AT, Written, read
 from marketdata.verdicts import Answer, Verdict
 
-__all__ = ["AT_ONCE", "KIND", "LOOKED_AT", "Answer", "TooMany", "Verdict", "check", "read", "settle_each", "stale"]
+__all__ = ["AT_ONCE", "KIND", "LOOKED_AT", "Answer", "TooMany", "Verdict", "check", "read", "settle_each", "stale",
+           "suggested"]  # fmt: skip
 
 KIND = "validate-symbols"
 AT_ONCE = 5_000  # symbols in one request
 FEW = 25  # up to here those whose day's requests are few are asked as well
+WORTH_KEEPING = 100  # answers of a list that were found here: of more, finding them again is as quick
 GIVEN_UP = 3  # symbols of a class in a row that nobody answered for; then the others of it are left
 REFUTED_FOR = timedelta(days=1)  # so long a provider's no to a stored asset is believed without asking again
 
@@ -54,6 +58,7 @@ def check(
     budget: float = 0.0,
     asks: bool = True,
     wait: Waits | None = None,
+    suggests: bool = True,
 ) -> list[Answer]:
     """What is known of each, in the order given. Raises `TooMany`.
 
@@ -61,7 +66,8 @@ def check(
     person's: `pending`. So a person may have asked VALIDATION_REQUESTS_PER_MINUTE times a minute, a list counting once;
     beyond that it is `pending` too, to be asked in `wait` seconds. Without `user` it is the house that asks, as often
     as it likes, and no job is begun; without `asks` nobody is asked. In a transaction nobody waits: the budget is 0.
-    With `wait` there is no budget: it takes as long as the providers want it to.
+    With `wait` there is no budget: it takes as long as the providers want it to. `suggests` looks for what may have
+    been meant by those that are not valid: thousands of them take seconds.
     """
     given = [read(text) for text in symbols]
     wanted = list(dict.fromkeys(one.symbol for one in given if one.symbol))
@@ -77,12 +83,36 @@ def check(
         if symbol not in found:
             reason = "Nobody was asked." if not asks else "There was no time to ask for it."
             found[symbol] = _unsettled(symbol, Verdict.UNVERIFIED, reason)
-    return [_as_written(one, found) for one in given]
+    answers = [_as_written(one, found) for one in given]
+    return suggested(answers) if suggests else answers
+
+
+def suggested(answers: Sequence[Answer]) -> list[Answer]:
+    """The answers with what may have been meant instead, where one is not simply valid: one look for all."""
+    doubtful = {_sought(answer) for answer in answers if _is_doubtful(answer)}
+    near = nearness.suggestions_for(sorted(doubtful)) if doubtful else {}
+    found = [
+        replace(answer, suggestions=tuple(near[_sought(answer)]), sought=True) if _is_doubtful(answer) else answer
+        for answer in answers
+    ]
+    new = {answer.symbol: answer.suggestions for answer in found if answer.is_settled and answer.symbol in near}
+    known = verdicts.recall(new)  # as it was found, without what is said of how it was written here
+    verdicts.remember(replace(kept, suggestions=new[symbol], sought=True) for symbol, kept in known.items())
+    return found
+
+
+def _is_doubtful(answer: Answer) -> bool:
+    return not answer.sought and answer.verdict != Verdict.VALID and any(sign.isalnum() for sign in answer.written)
+
+
+def _sought(answer: Answer) -> str:
+    return answer.symbol or answer.written
 
 
 def _as_written(one: Written, found: Mapping[str, Answer]) -> Answer:
     if not one.symbol:
-        return Answer(one.text, "", Verdict.MALFORMED, reason=one.note, suggestions=(one.meant,) if one.meant else ())
+        meant = (one.meant,) if one.meant else ()
+        return Answer(one.text, "", Verdict.MALFORMED, reason=one.note, suggestions=meant, sought=bool(meant))
     answer = found[one.symbol]
     note = one.note if answer.symbol == one.symbol else f"It is kept here as {answer.symbol}."
     return replace(answer, written=one.text, reason=" ".join(part for part in (note, answer.reason) if part))
@@ -109,7 +139,7 @@ def _known(symbols: Sequence[str], *, again: bool = False) -> tuple[dict[str, An
         return found, subjects
     assets = _assets(rest)
     states = recognition.recognised({asset.pk: asset for asset in assets.values()}.values())
-    lines = Listing.objects.in_bulk([symbol for symbol in rest if symbol not in assets])
+    lines = listed(symbol for symbol in rest if symbol not in assets)
     new: list[Answer] = []
     for symbol in rest:
         asset, line = assets.get(symbol), lines.get(symbol)
@@ -126,7 +156,8 @@ def _known(symbols: Sequence[str], *, again: bool = False) -> tuple[dict[str, An
             new.append(answer)
         if answer := answer or recalled.get(symbol):
             found[symbol] = answer
-    verdicts.remember(answer for answer in new if answer.verdict == Verdict.VALID)
+    if len(new) <= WORTH_KEEPING:
+        verdicts.remember(answer for answer in new if answer.verdict == Verdict.VALID)
     return found, subjects
 
 
@@ -169,10 +200,10 @@ def _of_asset(asset: Asset, stands: recognition.Recognition) -> Answer | None:
 
 
 def _of_listing(line: Listing) -> Answer | None:
-    """None if the line alone does not vouch for it."""
-    if recognition.is_bare(line):
+    """None if the line alone does not vouch for it: it says nothing, or has had another symbol for long."""
+    if recognition.is_bare(line) or line.symbol in nearness.FORMER:
         return None
-    reason = f"Listed in the symbol master{f' ({line.exchange})' if line.exchange else ''}."
+    reason = f"Listed in the symbol master{recognition.at(line.exchange)}."
     return Answer(line.symbol, line.symbol, Verdict.VALID, "directory", line.name, reason, asset_class=line.asset_class)
 
 
@@ -186,7 +217,7 @@ def _asked(subjects: Mapping[str, Subject], user: User | None, wait: Waits | Non
         return {symbol: _pending(subject, job) for symbol, subject in subjects.items()}
     if user and (seconds := throttle.seconds_until_turn(user)):
         most = settings.VALIDATION_REQUESTS_PER_MINUTE
-        reason = f"Not asked yet: a person may have {most} requests a minute asked. There is room in {seconds} s."
+        reason = f"Providers are asked {most} times a minute for one person. Its turn comes in {seconds} s."
         return {symbol: _unsettled(symbol, Verdict.PENDING, reason, wait=seconds) for symbol in subjects}
     found = dict(_settled(subjects, wait)) if wait else _within(budget, subjects)
     if user and len(found) < len(subjects):

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from chronos.core import figures
 from chronos.core.hypermedia import Signed, page
+from chronos.core.models import Job
 from marketdata import sources, validation
 from marketdata.models import AssetClass
 from marketdata.verdicts import Answer, Verdict
@@ -19,7 +20,7 @@ WORDS = {
     Verdict.UNVERIFIED: ("warn", "Not verified"),
     Verdict.MALFORMED: ("bad", "Not a symbol"),
 }
-_SAYS = {"stored": "kept here", "sample": "bundled sample", "directory": "symbol master"}
+_SAYS = {"": "", "stored": "kept here", "sample": "", "directory": ""}  # sources that are no providers
 
 
 @require_safe
@@ -32,18 +33,26 @@ def validate(request: Signed) -> HttpResponse:
     text = request.GET.get("symbol", "")
     verdict = None
     if text.strip():
-        (answer,) = validation.check([text], user=request.user, asks=not _looks_ahead(request))
+        (answer,) = validation.check([text], user=request.user, asks=_may_ask(request))
         verdict = _shown(answer)
     context = {"verdict": verdict, "symbol": text[: validation.LOOKED_AT + 1]}  # too long stays too long
     return page(request, "marketdata/validate.html", context, part="verdict")
 
 
-def _looks_ahead(request: HttpRequest) -> bool:
-    return request.method == "HEAD" or "prefetch" in request.headers.get("Sec-Purpose", "")
+def _may_ask(request: Signed) -> bool:
+    """Not for a browser that looks ahead, nor when a job that was waited for has ended without an answer."""
+    if request.method == "HEAD" or "prefetch" in request.headers.get("Sec-Purpose", ""):
+        return False
+    awaited = request.GET.get("job", "")
+    if not awaited.isdecimal() or len(awaited) > 18:
+        return True
+    return Job.objects.of(request.user).unfinished().filter(pk=int(awaited)).exists()
 
 
 def _shown(answer: Answer) -> dict[str, Any]:
     level, word = WORDS[answer.verdict]
+    source = _SAYS[answer.source] if answer.source in _SAYS else sources.label(answer.source)
+    told = [source if source not in answer.reason else "", figures.ago(answer.at) if answer.at else ""]
     waits = answer.verdict == Verdict.PENDING and answer.job is None
     return {
         "level": "queued" if waits else level,
@@ -52,8 +61,7 @@ def _shown(answer: Answer) -> dict[str, Any]:
         "written": answer.written,
         "name": answer.name,
         "kind": AssetClass(answer.asset_class).label if answer.asset_class and answer.verdict == Verdict.VALID else "",
-        "source": _SAYS.get(answer.source) or (sources.label(answer.source) if answer.source else ""),
-        "at": figures.ago(answer.at) if answer.at else "",
+        "told": ", ".join(part for part in told if part),
         "reason": answer.reason,
         "suggestions": answer.suggestions,
         "job": answer.job,

@@ -69,7 +69,7 @@ class TestRecognised:
             one.symbol: word for one, word in expected.items()
         }
         assert all(one.word and one.detail.endswith(".") for one in found.values())
-        assert "(NYQ)" in found[by_name["LISTED"].pk].detail
+        assert "(New York Stock Exchange)" in found[by_name["LISTED"].pk].detail
 
     def test_one_query_for_five_hundred(self) -> None:
         many = Asset.objects.bulk_create(Asset(symbol=f"A{number}") for number in range(500))

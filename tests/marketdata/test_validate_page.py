@@ -23,8 +23,8 @@ def client() -> Client:
     return cast.signed_in(cast.alice())
 
 
-def fragment(client: Client, symbol: str) -> str:
-    answer = client.get(PAGE, {"symbol": symbol}, headers={"HX-Request": "true"})
+def fragment(client: Client, symbol: str, **more) -> str:
+    answer = client.get(PAGE, {"symbol": symbol, **more}, headers={"HX-Request": "true"})
     assert answer.status_code == 200
     return answer.content.decode()
 
@@ -56,22 +56,41 @@ class TestPage:
         assert "Being asked" in page
         assert f'data-job="{job.pk}"' in page
         assert f'hx-trigger="job-{job.pk} from:body"' in page
-        assert f'hx-get="{PAGE}?symbol=NVDA"' in page
-        assert fragment(client, "NVDA") == page  # asked for again while it lasts
+        assert f'hx-get="{PAGE}?symbol=NVDA&amp;job={job.pk}"' in page
+        assert fragment(client, "NVDA", job=job.pk) == page  # asked for again while it lasts
         jobs.run_job(job.pk)
-        page = fragment(client, "NVDA")
+        page = fragment(client, "NVDA", job=job.pk)
         assert "Valid" in page
         assert "NVIDIA Corporation" in page
         assert "hx-trigger" not in page
+
+    def test_a_job_that_was_stopped_is_not_begun_again_by_itself(self, client: Client) -> None:
+        fragment(client, "NVDA")
+        job = only_job()
+        with tenancy.as_system("tests"):
+            jobs.cancel(job)
+        page = fragment(client, "NVDA", job=job.pk)
+        assert "Not verified" in page
+        assert "hx-trigger" not in page
+        assert only_job().pk == job.pk
+        assert "Being asked" in fragment(client, "NVDA", job="²" * 30)  # asked anew by who does not wait for it
 
     def test_too_many_questions_wait_and_settle_by_themselves(self, client: Client, settings) -> None:
         settings.VALIDATION_REQUESTS_PER_MINUTE = 1
         fragment(client, "NOSUCH1")
         page = fragment(client, "NOSUCH2")
         assert "Waiting" in page
-        assert "a person may have 1 requests a minute asked" in page
+        assert "asked 1 times a minute for one person" in page
         assert 's" hx-target="this"' in page
         assert 'hx-trigger="load delay:' in page
+
+    def test_near_misses_can_be_chosen(self, client: Client) -> None:
+        Listing.objects.create(
+            symbol="GOOGL", spelling="GOOGL", name="Alphabet", exchange="NMS", asset_class="stock", source="tests"
+        )
+        page = fragment(client, "GOGL")
+        assert "Did you mean" in page
+        assert f'href="{PAGE}?symbol=GOOGL" data-suggestion="GOOGL"' in page
 
     def test_hostile_text_is_shown_as_text(self, client: Client) -> None:
         page = fragment(client, '<script>alert("1")</script>')

@@ -17,7 +17,7 @@ def check(symbols: Sequence[str]) -> list[Answer]:
     known = {
         text: answer
         for some in _in_parts(list(dict.fromkeys(symbols)))
-        for text, answer in zip(some, validation.check(some, asks=False), strict=True)
+        for text, answer in zip(some, validation.check(some, asks=False, suggests=False), strict=True)
     }
     return [_to_be_asked(known[text]) for text in symbols]
 

@@ -96,4 +96,4 @@ def _line(answer: Answer) -> str:
 def _for_programs(answer: Answer) -> dict[str, Any]:
     """As the API will have it: times as ISO 8601 with Z."""
     told = asdict(answer) | {"at": iso(answer.at), "suggestions": list(answer.suggestions)}
-    return {name: value for name, value in told.items() if name not in ("job", "wait")}
+    return {name: value for name, value in told.items() if name not in ("job", "wait", "sought")}
