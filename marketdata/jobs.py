@@ -188,7 +188,7 @@ def _facts_outcome(many: int, asked: int, lacking: list[fundamentals.Known]) -> 
 
 STALE_AT_ONCE = 500  # assets that one run of the schedule asks about
 NAMED = 5  # symbols in a job's sentence
-TOLD = 200  # of those that are not valid, in its log
+TOLD = 200  # of those that are not valid, in its log, and of those that were not asked about
 
 
 class ValidateSymbols(BaseModel):
@@ -237,7 +237,9 @@ def _verdicts(found: list[Answer]) -> Outcome:
     result: dict[str, Any] = {"answers": dict(counts)}
     if not open_ones:
         return Outcome(f"{counted(len(found), 'symbol')}: {told or 'none'}.", "done", result)
-    result["missing"] = [f"{answer.symbol}: {answer.reason}" for answer in open_ones]
+    result["missing"] = [f"{answer.symbol}: {answer.reason}" for answer in open_ones[:TOLD]]
+    if len(open_ones) > TOLD:
+        result["missing"].append(f"and {len(open_ones) - TOLD:,} more")
     names = ", ".join(answer.symbol for answer in open_ones[:NAMED]) + (" and others" if len(open_ones) > NAMED else "")
     state: Literal["partial", "failed"] = "failed" if len(open_ones) == len(found) else "partial"
     had = f"{counted(len(found), 'symbol')}: {told}; " if told else ""

@@ -22,6 +22,7 @@ from chronos.core.streams import streamed
 
 A_PAGE = 25
 LINES = 500
+FIRST = 10  # of a list among a job's parameters
 SHOWN = {"all": None, "unfinished": Job.UNFINISHED, "trouble": (Job.State.FAILED, Job.State.PARTIAL)}
 STREAM_SECONDS = 600  # then the browser connects again, and who it is is asked again
 BREATH_SECONDS = 15
@@ -83,9 +84,17 @@ def _details(found: Job) -> dict[str, Any]:
         ],
         "cut": len(newest) > LINES,
         "missing": missing if isinstance(missing, list) else [],
-        "params": [(name.replace("_", " "), str(value)) for name, value in found.params.items()],
+        "params": [(name.replace("_", " "), _said(value)) for name, value in found.params.items()],
         "reruns": [{"url": again.get_absolute_url(), "pk": again.pk} for again in found.reruns.order_by("pk")[:20]],
     }
+
+
+def _said(value: Any) -> str:
+    """A parameter; of a list the beginning."""
+    if not isinstance(value, list):
+        return str(value)
+    more = f" and {figures.integer(len(value) - FIRST)} more" if len(value) > FIRST else ""
+    return ", ".join(str(one) for one in value[:FIRST]) + more
 
 
 @require_safe

@@ -73,7 +73,7 @@ def check(
     wanted = list(dict.fromkeys(one.symbol for one in given if one.symbol))
     if len(wanted) > AT_ONCE:
         raise TooMany(f"These are {len(wanted):,} symbols; at most {AT_ONCE:,} are looked at at once.")
-    found, subjects = _known(wanted)
+    found, subjects = _known(wanted, old=not asks)
     left = {symbol: subjects[symbol] for symbol in wanted if symbol not in found}
     if left and asks:
         if connection.in_atomic_block:
@@ -126,10 +126,13 @@ def _unsettled(symbol: str, verdict: Verdict, reason: str, *, job: int | None = 
 # --- What is known here ------------------------------------------------------------------------------------------
 
 
-def _known(symbols: Sequence[str], *, again: bool = False) -> tuple[dict[str, Answer], dict[str, Subject]]:
+def _known(
+    symbols: Sequence[str], *, again: bool = False, old: bool = False
+) -> tuple[dict[str, Answer], dict[str, Subject]]:
     """The answers that can be given without asking, and whom to ask about for the others; with `again` for all.
 
-    A remembered no may be older than what was stored or listed since, so only a remembered yes is taken unseen.
+    A remembered no may be older than what was stored or listed since, so only a remembered yes is taken unseen. An
+    asset that providers did not know is to be asked about again after a day, unless an `old` no will do.
     """
     recalled = {} if again else verdicts.recall(symbols)
     found = {symbol: answer for symbol, answer in recalled.items() if answer.verdict == Verdict.VALID}
@@ -145,7 +148,7 @@ def _known(symbols: Sequence[str], *, again: bool = False) -> tuple[dict[str, An
         asset, line = assets.get(symbol), lines.get(symbol)
         if asset:
             subjects[symbol] = _asset_asked_about(asset, states[asset.pk])
-            answer = _of_asset(asset, states[asset.pk])
+            answer = _of_asset(asset, states[asset.pk], old=old)
         else:
             kind = line.asset_class if line else likely_class(symbol)
             subjects[symbol] = Subject(symbol, AssetClass(kind), was_real=bool(line))
@@ -182,10 +185,11 @@ _VERDICTS = {"confirmed": Verdict.VALID, "listed": Verdict.VALID, "delisted": Ve
 _SOURCES = {"listed": "directory", "sample": "sample"}
 
 
-def _of_asset(asset: Asset, stands: recognition.Recognition) -> Answer | None:
-    """None if it must be asked: nobody has confirmed it, or the no is not of today."""
+def _of_asset(asset: Asset, stands: recognition.Recognition, *, old: bool) -> Answer | None:
+    """None if it must be asked about: nobody has confirmed it, or the no is not of today."""
     verdict = _VERDICTS.get(stands.state)
-    if verdict is None or (asset.refuted_at and asset.refuted_at < timezone.now() - REFUTED_FOR):
+    is_old = asset.refuted_at is not None and asset.refuted_at < timezone.now() - REFUTED_FOR
+    if verdict is None or (is_old and not old):
         return None
     return Answer(
         asset.symbol,

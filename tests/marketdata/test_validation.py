@@ -153,6 +153,7 @@ class TestAsked:
     def test_one_that_was_confirmed_once_is_delisted(self, yahoo: Yahoo) -> None:
         long_ago = NOW - timedelta(days=400)
         asset("LEH", validated_at=long_ago, refuted_at=NOW - timedelta(days=40))
+        assert (one("LEH", asks=False).verdict, one("LEH", asks=False).source) == ("delisted", "stored")
         answer = one("LEH")
         assert (answer.verdict, answer.source) == ("delisted", "yahoo")
 
@@ -388,6 +389,17 @@ class TestJob:
             "valid",
             "unknown",
         ]
+
+    def test_a_long_list_is_told_in_short(self, yahoo: Yahoo) -> None:
+        yahoo.fail("*", "503")
+        alice = cast.alice()
+        done = self.run(self.started(*(f"NOSUCH{number}" for number in range(250)), user=alice))
+        assert done.state == "failed"
+        assert len(done.result["missing"]) == 201
+        assert done.result["missing"][-1] == "and 50 more"
+        page = cast.signed_in(alice).get(done.get_absolute_url()).content.decode()
+        assert "NOSUCH0, NOSUCH1, NOSUCH2" in page
+        assert "and 240 more" in page
 
     def test_what_could_not_be_asked_is_listed(self, yahoo: Yahoo) -> None:
         yahoo.fail("MSFT", "503")

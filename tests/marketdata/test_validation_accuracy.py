@@ -100,7 +100,7 @@ def test_at_least_990_of_1000_are_right(master, kept, yahoo: Yahoo, settings, ca
     for label in LABELS:
         if label.origin == "real":
             yahoo.listings[label.symbol] = market.Listing(label.symbol, label.name, 50, kind=KINDS[label.asset_class])
-    answers = check([label.written for label in LABELS], wait=Impatient())
+    answers = check([label.written for label in LABELS], wait=Impatient(), suggests=False)
     missed = wrong(answers)
     with capsys.disabled():
         print(f"\n{1000 - len(missed)} of 1,000 labelled symbols are right; wrong:", *missed or ["none"], sep="\n  ")  # noqa: T201
@@ -116,7 +116,7 @@ def test_with_the_providers_down_none_is_called_unknown(
 ) -> None:
     yahoo.fail("*", fault)
     monkeypatch.setattr(asking, "_pause", lambda state: 0.0)
-    answers = check([label.written for label in LABELS], wait=Impatient())
+    answers = check([label.written for label in LABELS], wait=Impatient(), suggests=False)
     found = Counter(answer.verdict for answer in answers)
     assert found[Verdict.UNKNOWN] == 0
     assert found[Verdict.PENDING] == 0
