@@ -73,6 +73,7 @@ class Column:
     text: Callable[[Member], str]
     unit: str = ""
     kind: str = ""
+    short: str = ""  # in the heading, where there is less room
     needs: tuple[str, ...] = ()
     largest_first: bool = False
     note: str = ""
@@ -92,13 +93,13 @@ def _text(key: str, label: str, read: Callable[[Member], str], **more: Any) -> C
     return Column(key, label, _or_none(read), read, **{"kind": "words", **more})
 
 
-def _change(window: str, label: str, note: str) -> Column:
+def _change(window: str, label: str, short: str, note: str) -> Column:
     def value(member: Member) -> float | None:
         return member.past.change(window) if member.past else None
 
     key = "change" if window == "1d" else window
     return Column(
-        key, label, value, lambda member: figures.percent(value(member)), unit="%", kind="number change",
+        key, label, value, lambda member: figures.percent(value(member)), unit="%", short=short, kind="number change",
         needs=("past", window), largest_first=True, note=note,
     )  # fmt: skip
 
@@ -182,12 +183,12 @@ COLUMNS: tuple[Column, ...] = (
     _text("name", "Name", _words("name"), kind="name"),
     Column("price", "Last", _last, lambda member: figures.price(_last(member)), kind="number price", needs=("past",),
            largest_first=True, note="Close of the newest candle, in the asset's own currency"),
-    _change("1d", "1 day", "Against the close before"),
-    _change("1w", "1 week", "Against the close a week before"),
-    _change("1mo", "1 month", "Against the close a month before"),
-    _change("3mo", "3 months", "Against the close three months before"),
-    _change("ytd", "YTD", "Year to date: against the last close of the year before"),
-    _change("1y", "1 year", "Against the close a year before"),
+    _change("1d", "1 day", "1 D", "Against the close before"),
+    _change("1w", "1 week", "1 W", "Against the close a week before"),
+    _change("1mo", "1 month", "1 M", "Against the close a month before"),
+    _change("3mo", "3 months", "3 M", "Against the close three months before"),
+    _change("ytd", "Year to date", "YTD", "Year to date: against the last close of the year before"),
+    _change("1y", "1 year", "1 Y", "Against the close a year before"),
     Column("trend", "30 closes", lambda member: None, lambda member: "", kind="trend", needs=("closes",),
            sortable=False),
     Column("range", "52 weeks", position, lambda member: figures.percent(position(member), 0).lstrip("+"), kind="range",

@@ -34,6 +34,10 @@ class Filter:
     values: Callable[[Member], Iterable[str]]
     needs: tuple[str, ...] = ()
     words: Callable[[str], str] = str
+    nothing: str = "not known"
+
+    def called(self, value: str) -> str:
+        return self.nothing if value == UNKNOWN else self.words(value)
 
 
 def _one(read: Callable[[Member], str]) -> Callable[[Member], tuple[str, ...]]:
@@ -48,7 +52,7 @@ FILTERS: tuple[Filter, ...] = (
     Filter("class", "Class", _one(lambda member: member.asset.asset_class), words=lambda v: columns.CLASSES.get(v, v)),
     Filter("sector", "Sector", _one(lambda member: member.asset.sector)),
     Filter("exchange", "Exchange", _one(lambda member: member.asset.exchange)),
-    Filter("tag", "Tag", lambda member: member.stay.tags or (UNKNOWN,)),
+    Filter("tag", "Tag", lambda member: member.stay.tags or (UNKNOWN,), nothing="no tag"),
     Filter("state", "Symbol is", _one(lambda member: member.state), ("state",), lambda v: columns.STATES.get(v, v)),
     Filter("fresh", "Freshness", _one(lambda member: member.fresh.level if member.fresh else ""), ("past", "fresh"),
            lambda v: LEVELS.get(v, v)),
@@ -121,6 +125,7 @@ class Table:
     pages: int
     following: str = ""  # the symbol after the last row, on the next page
     facets: dict[str, list[Facet]] = field(default_factory=dict)
+    doubtful: int = 0  # members that no provider has confirmed and no directory lists
 
 
 def read(universe: Universe, wanted: Wish, at: datetime | None = None, *, whole: bool = False) -> Table:
@@ -139,7 +144,8 @@ def read(universe: Universe, wanted: Wish, at: datetime | None = None, *, whole:
     knower.learn(rows, {need for column in wanted.columns for need in column.needs} | {"past", "fresh"})
     after = found[window.stop] if not whole and window.stop < len(found) else None
     following, facets = after.symbol if after else "", _facets(every, wanted)
-    return Table(wanted, rows, len(every), len(found), number, pages, following, facets)
+    doubtful = sum(member.state == "unverified" for member in every)
+    return Table(wanted, rows, len(every), len(found), number, pages, following, facets, doubtful)
 
 
 def _passes(member: Member, wanted: Wish) -> bool:
@@ -172,9 +178,9 @@ def _facets(every: Sequence[Member], wanted: Wish) -> dict[str, list[Facet]]:
         counts = Counter(value for member in every for value in one.values(member)) if known else Counter(LEVELS)
         counts.update(dict.fromkeys(active, 0))
         if len(counts) > 1 or active:
-            values = sorted(counts, key=lambda value: (-counts[value] if known else 0, one.words(value)))
+            values = sorted(counts, key=lambda value: (-counts[value] if known else 0, one.called(value)))
             facets[one.key] = [
-                Facet(value, one.words(value), counts[value] if known else -1, value in active) for value in values
+                Facet(value, one.called(value), counts[value] if known else -1, value in active) for value in values
             ]
     return facets
 

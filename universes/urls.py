@@ -15,6 +15,7 @@ urlpatterns = [
     path("<int:pk>/remove/", universe.remove_members, name="remove"),
     path("<int:pk>/members/<str:symbol>/", members.member, name="member"),
     path("<int:pk>/move/", members.move_member, name="move"),
+    path("<int:pk>/check/", members.check_members, name="check"),
     path("<int:pk>/tag/", members.tag_members, name="tag"),
     path("<int:pk>/edit/", changes.edit_universe, name="edit"),
     path("<int:pk>/duplicate/", changes.duplicate_universe, name="duplicate"),

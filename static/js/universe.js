@@ -24,6 +24,37 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// --- The field for symbols to add: what is known of the one that is being written ---
+
+let asking = 0;
+
+function lastSymbol(field) {
+  return field.value.split(/[\s,;]+/).filter(Boolean).at(-1) ?? "";
+}
+
+document.addEventListener("input", (event) => {
+  if (event.target.id !== "add_symbols") return;
+  clearTimeout(asking);
+  const field = event.target;
+  asking = setTimeout(() => {
+    const place = document.getElementById("verdict");
+    const symbol = lastSymbol(field);
+    const address = document.querySelector("[data-validating]")?.dataset.validating;
+    if (!place || !address) return;
+    if (symbol.length < 2 || field.value.length > 2000) place.replaceChildren();
+    else htmx.ajax("GET", `${address}?symbol=${encodeURIComponent(symbol)}`, { target: "#verdict", swap: "outerHTML" });
+  }, 500);
+});
+document.addEventListener("click", (event) => {
+  const near = event.target.closest?.(".add [data-suggestion]");
+  if (!near || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  const field = document.getElementById("add_symbols");
+  field.value = field.value.replace(/[^\s,;]+[\s,;]*$/, near.dataset.suggestion);
+  field.focus();
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+});
+
 // --- Choosing ---
 
 let lastBox = null;

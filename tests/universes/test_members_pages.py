@@ -152,3 +152,24 @@ def test_neither_a_stranger_nor_a_reader_moves_tags_or_annotates(alice, abc):
 
 def test_who_is_no_member_has_no_page(page, abc):
     assert page.get(f"/universes/{abc.pk}/members/ZZZ/").status_code == 404
+
+
+# --- Whether the symbols are real --------------------------------------------------------------------------------
+
+
+def test_providers_are_asked_about_those_that_nobody_has_confirmed(alice, page, abc):
+    from chronos.core.models import Job
+    from marketdata.models import Asset
+
+    Asset.objects.filter(symbol="AAA").update(validated_at="2026-01-02T00:00Z")
+    assert "2 not confirmed" in page.get(abc.get_absolute_url()).text
+    answer = page.post(f"/universes/{abc.pk}/check/", headers=HTMX)
+    with tenancy.acting_as(alice):
+        job = Job.objects.get(kind="validate-symbols")
+    assert job.params["symbols"] == ["BBB", "CCC"]
+    assert f"job-{job.pk} from:body" in answer.text
+    Asset.objects.update(validated_at="2026-01-02T00:00Z")
+    assert "nothing left to ask" in page.post(f"/universes/{abc.pk}/check/", headers=HTMX).text
+    assert "nothing left to ask" in page.post(f"/universes/{abc.pk}/check/", follow=True).text
+    assert "not confirmed" not in page.get(abc.get_absolute_url()).text
+    assert cast.signed_in(cast.bob()).post(f"/universes/{abc.pk}/check/").status_code == 404

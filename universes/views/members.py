@@ -9,12 +9,15 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from chronos.core import figures
 from chronos.core.hypermedia import Signed, page, wants_part
+from chronos.core.models import Job
+from marketdata import recognition, validation
 from marketdata.models import canonical
+from marketdata.views.upkeep import started
 from universes import membership
 from universes.catalogue import Malformed, Outdated
 from universes.forms import MemberForm
 from universes.models import Membership, Universe
-from universes.views.loading import owned
+from universes.views.loading import owned, seen
 from universes.views.universe import address, as_on_the_page, members_page
 
 
@@ -50,6 +53,24 @@ def tag_members(request: Signed, pk: int) -> HttpResponse:
         return _answer(request, found, refused=str(error))
     words = f"“{tag.strip()[:60]}” was {'taken off' if taking else 'put on'} {figures.counted(len(changed), 'member')}."
     return _answer(request, found, did=words)
+
+
+@require_POST
+def check_members(request: Signed, pk: int) -> HttpResponse:
+    """Ask providers about the members that nobody has confirmed: a job, whose progress is shown in place."""
+    found = seen(request, pk)
+    assets = {stay.asset.pk: stay.asset for stay in membership.members(found).defer("asset__metadata")}
+    states = recognition.recognised(assets.values())
+    doubtful = [asset.symbol for pk, asset in assets.items() if states[pk].state == "unverified"]
+    answers = validation.check(doubtful[: validation.AT_ONCE], user=request.user, asks=True)
+    if begun := next((answer.job for answer in answers if answer.job), None):
+        return started(request, Job.objects.get(pk=begun))
+    wait = max((answer.wait for answer in answers), default=0)
+    said = f"You have asked often just now; ask again in {wait} seconds." if wait else "There is nothing left to ask."
+    if wants_part(request):
+        return page(request, "universes/universe.html", {"said": said}, part="said")
+    messages.info(request, said)
+    return redirect(found)
 
 
 def _answer(request: Signed, found: Universe, *, refused: str = "", did: str = "") -> HttpResponse:

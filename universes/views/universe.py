@@ -161,6 +161,7 @@ def _table(request: Signed, found: Universe, at: datetime | None, *, editable: b
         "chips": _chips(request, wanted),
         "state": request.GET.urlencode(),
         "query": chosen(request),
+        "doubtful": told.doubtful,
         "facts_shown": bool(keys & {"cap", "pe", "yield"}),
         "page": told.page,
         "pages": told.pages,
@@ -177,7 +178,7 @@ def _count(told: Table, rows: list[dict[str, Any]]) -> str:
 
 def _heading(request: HttpRequest, column: columns.Column, wanted: Wish) -> dict[str, Any]:
     first = f"-{column.key}" if column.largest_first else column.key
-    found = heading(request, column.key, column.label, first, wanted.sort.key, wanted.backwards)
+    found = heading(request, column.key, column.short or column.label, first, wanted.sort.key, wanted.backwards)
     return {**found, "kind": column.kind, "unit": column.unit, "note": column.note, "sortable": column.sortable}
 
 
@@ -187,9 +188,10 @@ def _chips(request: HttpRequest, wanted: Wish) -> list[dict[str, str]]:
     if wanted.text:
         chips.append({"words": f"“{wanted.text}”", "query": _without(request, "q", None)})
     for one in table.FILTERS:
-        for value in wanted.filters.get(one.key, ()):
-            words = "not known" if value == table.UNKNOWN else one.words(value)
-            chips.append({"words": f"{one.label}: {words}", "query": _without(request, one.key, value)})
+        chips += [
+            {"words": f"{one.label}: {one.called(value)}", "query": _without(request, one.key, value)}
+            for value in wanted.filters.get(one.key, ())
+        ]
     return chips
 
 
