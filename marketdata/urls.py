@@ -1,14 +1,15 @@
 from django.urls import path
 
-from marketdata.views import assets, data, quarantine, symbols, upkeep
+from marketdata.views import assets, data, directory, quarantine, symbols, upkeep
 
 app_name = "marketdata"
 urlpatterns = [
-    path("assets/", assets.assets, name="assets"),
+    path("assets/", directory.assets, name="assets"),
     path("assets/validate/", symbols.validate, name="validate"),
     path("assets/<str:symbol>/", assets.asset, name="asset"),
     path("assets/<str:symbol>/figure.json", assets.figure, name="figure"),
     path("assets/<str:symbol>/candles.csv", assets.candles_csv, name="candles"),
+    path("assets/<str:symbol>/keep/", directory.keep, name="keep"),
     path("assets/<str:symbol>/refresh/", assets.refresh, name="refresh-asset"),
     path("assets/<str:symbol>/backfill/", upkeep.backfill, name="backfill-asset"),
     path("assets/<str:symbol>/gaps/", upkeep.gaps_of, name="gaps"),

@@ -74,10 +74,15 @@ def only_those_who_may(request: Signed, model: type[Model], says: str) -> None:
         raise PermissionDenied(says)
 
 
-def asset_called(symbol: str) -> Asset:
-    """The one loader: by canonical symbol, or as a provider spells it."""
+def stored_asset(symbol: str) -> Asset | None:
+    """By canonical symbol, or as a provider spells it."""
     exact = Asset.objects.filter(symbol=canonical(symbol)).first()
-    found = exact or Asset.objects.called(symbol).order_by("pk").first()
+    return exact or Asset.objects.called(symbol).order_by("pk").first()
+
+
+def asset_called(symbol: str) -> Asset:
+    """The one loader: a stored asset, or a 404 that says what to do."""
+    found = stored_asset(symbol)
     if found is None:
         raise Http404(f"No asset is called {symbol}. Add it to a universe, or import its candles.")
     return found

@@ -1,4 +1,4 @@
-"""Assets: the list, one asset with its chart, and its candles as figure, table and file."""
+"""One asset with its chart, and its candles as figure, table and file. The list is in `directory`."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 from asgiref.sync import sync_to_async
 from django.db import connection
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -20,49 +19,14 @@ from chronos.core.tokens import open_to_tokens
 from marketdata import charts, sources
 from marketdata.forms import BackfillForm
 from marketdata.jobs import refresh_asset
-from marketdata.models import Asset, AssetClass, Candle, CorporateAction, Series, Timeframe, canonical
+from marketdata.models import Asset, Candle, CorporateAction, Series, Timeframe
 from marketdata.quotes import quotes
-from marketdata.views import asset_called, paged, searched, upkeep
+from marketdata.views import asset_called, directory, paged, stored_asset, upkeep
 
-A_PAGE = 50
 ROWS = 20  # candles in a page of the table below the chart
 CSV_ROWS = 10_000  # candles read at once for a file
 CSV_HEAD = "symbol,timeframe,open_time,open,high,low,close,adj_close,volume,source\r\n"
 PLACES = {timeframe.value: place for place, timeframe in enumerate(Timeframe)}
-
-
-# --- The list ----------------------------------------------------------------------------------------------------
-
-
-@require_safe
-def assets(request: Signed) -> HttpResponse:
-    """All assets anybody keeps, searched by symbol or name and filtered by class."""
-    search = searched(request)
-    kind = request.GET.get("class", "")
-    found = Asset.objects.all()
-    if search:
-        found = found.filter(
-            Q(symbol__contains=canonical(search)) | Q(name__icontains=search) | Q(pk__in=_spelt(search))
-        )
-    if kind in AssetClass.values:
-        found = found.filter(asset_class=kind)
-    total = found.count()
-    pager, window = paged(request, total, A_PAGE)
-    shown = list(found.order_by("symbol")[window])
-    quoted = quotes(shown)
-    context = {
-        "quotes": [quoted[asset.pk] for asset in shown],
-        "search": search,
-        "kind": kind,
-        "kinds": AssetClass.choices,
-        "total": figures.counted(total, "asset"),
-        **pager,
-    }
-    return page(request, "marketdata/assets.html", context, part="list")
-
-
-def _spelt(search: str) -> Any:
-    return Asset.objects.filter(spellings__spelling__iexact=search).values("pk")
 
 
 # --- One asset ---------------------------------------------------------------------------------------------------
@@ -71,7 +35,9 @@ def _spelt(search: str) -> Any:
 @require_safe
 def asset(request: Signed, symbol: str) -> HttpResponse:
     """One asset: its newest close, its chart, its facts, how its series are kept. What is charted is in the address."""
-    found = asset_called(symbol)
+    found = stored_asset(symbol)
+    if found is None:
+        return directory.listing(request, symbol)
     if found.symbol != symbol and not wants_part(request):
         return redirect(found)
     every = sorted(Series.objects.filter(asset=found), key=lambda series: PLACES[series.timeframe])
@@ -157,9 +123,10 @@ def _facts(found: Asset) -> list[tuple[str, str]]:
         ("Class", found.get_asset_class_display()),
         ("Exchange", found.exchange),
         ("Currency", found.currency),
+        ("Country", found.country),
         ("Sector", found.sector),
         ("Industry", found.industry),
-        ("Market cap", figures.compact(found.market_cap) if found.market_cap is not None else ""),
+        ("Market cap", _market_cap(found)),
         ("P/E", figures.price(found.price_earnings) if found.price_earnings is not None else ""),
         ("Dividend yield", dividend),
         ("Spelt", spelt),
@@ -167,6 +134,11 @@ def _facts(found: Asset) -> list[tuple[str, str]]:
         ("Not known to providers", unknown),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _market_cap(found: Asset) -> str:
+    """As a figure where a provider has told it, else the class that the directory gives."""
+    return figures.compact(found.market_cap) if found.market_cap is not None else found.get_cap_class_display()
 
 
 @open_to_tokens

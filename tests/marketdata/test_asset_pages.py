@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from marketdata import calendars, charts
 from marketdata.ingestion import ingest
-from marketdata.models import Asset, AssetClass, CorporateAction, QuarantinedCandle, Spelling, Timeframe
+from marketdata.models import Asset, CorporateAction, QuarantinedCandle, Spelling, Timeframe
 from tests import cast
 from tests.marketdata.candles import row, table
 from tests.prices import stored, walk
@@ -27,31 +27,6 @@ def page():
     client = Client()
     client.force_login(cast.alice())
     return client
-
-
-def test_the_list_finds_by_symbol_name_and_spelling(page):
-    Asset.objects.create(symbol="NVDA", name="NVIDIA Corporation")
-    bitcoin = Asset.objects.create(symbol="BTC-USDT", name="Bitcoin", asset_class=AssetClass.CRYPTO)
-    Spelling.objects.create(asset=bitcoin, provider="yahoo", spelling="BTC-USD")
-    for query, found in (
-        ("q=nvd", "NVDA"),
-        ("q=bitcoin", "BTC-USDT"),
-        ("q=btc-usd", "BTC-USDT"),
-        ("class=crypto", "BTC-USDT"),
-    ):
-        text = page.get(f"/assets/?{query}", headers={"HX-Request": "true"}).text
-        assert found in text
-        assert "1 asset" in text
-    assert "No asset fits" in page.get("/assets/?q=zzz").text
-    assert page.get("/assets/?q=%01%25_&class=nonsense&page=99").status_code == 200
-
-
-def test_it_pages_and_keeps_the_search(page):
-    Asset.objects.bulk_create([Asset(symbol=f"S{n:03}") for n in range(60)])
-    text = page.get("/assets/?q=S&page=2").text
-    assert "Page 2 of 2" in text
-    assert "?q=S&amp;page=1" in text
-    assert "S059" in text
 
 
 def test_an_asset_says_what_it_closed_at_and_what_to_see(page):
