@@ -154,6 +154,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "chronos.core.views.frame",
                 "marketdata.views.frame",
+                "chronos.palette.frame",
             ],
         },
     },

@@ -2,12 +2,13 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from chronos import views
+from chronos import palette, views
 from chronos.core import health
 from chronos.core.views.entrance import sign_in_for_the_admin
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("palette/", palette.palette, name="palette"),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("universes/", include("universes.urls")),

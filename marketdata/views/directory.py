@@ -45,6 +45,7 @@ def assets(request: Signed) -> HttpResponse:
         "filters": _filters(chosen),
         "chosen": sum(map(bool, chosen.values())) + kept,
         "rows": _rows(found),
+        "quoted": any(hit.stored for hit in found.hits),
         "near": found.near,
         "says": _says(found, number),
         "page": number,

@@ -40,13 +40,6 @@ document.addEventListener("change", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  const search = document.getElementById("global-search");
-  const writing = event.target.closest?.("input, textarea, select, [contenteditable]");
-  if (search && ((event.key === "k" && (event.metaKey || event.ctrlKey)) || (event.key === "/" && !writing))) {
-    event.preventDefault();
-    search.focus();
-    search.select();
-  }
   // Enter adds, as in a one-line field; Shift+Enter makes a line.
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target.matches?.(".add textarea")) {
     event.preventDefault();

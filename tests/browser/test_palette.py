@@ -1,0 +1,108 @@
+"""Finding things by keyboard: the palette over every page, and the search of the assets page."""
+
+import pytest
+from playwright.sync_api import expect
+
+from chronos.core import tenancy
+from tests import cast
+from tests.browser.conftest import PHONE
+from tests.marketdata.directory import load
+from tests.prices import stored, walk
+from universes import catalogue
+
+pytestmark = pytest.mark.browser
+
+
+def test_everything_is_reached_by_keyboard_alone(visit):
+    load()
+    stored("NVDA", walk(40), name="NVIDIA Corporation")
+    alice = cast.alice()
+    with tenancy.acting_as(alice):
+        catalogue.create(alice, "Core holdings")
+    visitor = visit(alice)
+    page = visitor.page
+    dialog, field = page.locator("#palette"), page.get_by_role("combobox", name="Find assets, universes and pages")
+    active = page.locator("#palette [role=option][aria-selected=true]")
+
+    page.keyboard.press("Control+k")
+    expect(dialog).to_be_visible()
+    expect(field).to_be_focused()
+    expect(active).to_have_text("Home")
+    took = page.evaluate("""() => {
+        document.getElementById("palette").close();
+        const started = performance.now();
+        document.dispatchEvent(new KeyboardEvent("keydown", {key: "k", ctrlKey: true, bubbles: true}));
+        document.getElementById("palette").getBoundingClientRect();
+        return performance.now() - started;
+    }""")
+    assert took < 100
+    expect(dialog.get_by_role("option", name="Core holdings")).to_be_visible()
+    page.keyboard.press("End")
+    expect(active).to_contain_text("Core holdings")
+    page.keyboard.press("ArrowDown")
+    expect(active).to_have_text("Home")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+    page.keyboard.press("Control+k")
+    page.keyboard.type("appl")
+    expect(active).to_contain_text("AAPL")
+    assert field.get_attribute("aria-activedescendant") == active.get_attribute("id")
+    page.keyboard.press("ArrowDown")
+    expect(active).to_contain_text("APLE")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/assets/AAPL/")
+    expect(page.get_by_role("button", name="Keep this asset")).to_be_visible()
+
+    page.keyboard.press("/")
+    expect(active).to_have_text("Home")
+    page.keyboard.type("nvda")
+    expect(active).to_contain_text("NVIDIA")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/assets/NVDA/")
+    page.keyboard.press("Control+k")
+    expect(dialog.get_by_role("group", name="Recent").get_by_role("option")).to_have_text(["AAPL"])
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/assets/AAPL/")
+    assert visitor.quiet() == []
+
+
+def test_assets_are_found_as_one_types_and_opened_by_arrows(visit):
+    load()
+    visitor = visit(cast.alice())
+    page = visitor.page
+    visitor.open("/assets/")
+    page.keyboard.type("apple")
+    expect(page.locator("#assets a[data-hit]").first).to_have_text("AAPL")
+    expect(page.locator("#assets tbody tr")).to_have_count(4)
+    assert page.url.endswith("/assets/?q=apple")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("link", name="APLE")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#assets-q")).to_be_focused()
+    page.get_by_label("Market cap").select_option("mid")
+    expect(page.locator("#assets tbody tr")).to_have_count(1)
+    assert page.url.endswith("q=apple&cap=mid")
+    page.locator("#assets-q").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/assets/APLE/")
+    page.go_back()
+    expect(page.get_by_label("Market cap")).to_have_value("mid")
+    assert visitor.quiet() == []
+
+
+def test_on_a_phone_it_fills_the_screen_and_without_javascript_the_search_leads_on(visit):
+    load()
+    alice = cast.alice()
+    visitor = visit(alice, PHONE)
+    visitor.page.get_by_label("Find an asset by symbol or name").click()
+    box = visitor.page.locator("#palette").bounding_box()
+    assert (box["width"], box["height"]) == (PHONE["width"], PHONE["height"])
+    visitor.page.get_by_role("button", name="Close").click()
+    expect(visitor.page.locator("#palette")).to_be_hidden()
+    plain = visit(alice, java_script_enabled=False)
+    plain.page.get_by_label("Find an asset by symbol or name").fill("tesla")
+    plain.page.keyboard.press("Enter")
+    expect(plain.page.get_by_role("link", name="TSLA")).to_be_visible()
