@@ -18,10 +18,10 @@ from marketdata.chains import set_chain
 from marketdata.jobs import backfill_asset
 from marketdata.models import Asset, Candle, FetchWindow, ProviderState, Timeframe
 from tests import cast
-from tests.core.test_jobs_faults import BEAT, WORKER, kill, running, seen, until
 from tests.house import owner
 from tests.loopback.okx import Okx
 from tests.marketdata.storms import assert_identical, assert_ledger_is_true
+from tests.prove.test_jobs_faults import BEAT, WORKER, kill, running, seen, until
 
 pytestmark = [pytest.mark.prove, pytest.mark.usefixtures("house"), pytest.mark.processes]
 H1 = Timeframe.H1

@@ -11,9 +11,9 @@ from django.db.utils import InterfaceError, OperationalError
 from chronos.core import embedded, jobs, tenancy
 from marketdata.models import Candle, FetchWindow, ProviderState
 from tests import cast
-from tests.core.test_jobs_faults import BEAT, WORKER, kill, running, seen, until
 from tests.loopback.okx import Okx
 from tests.prove.test_backfill_faults import _workers_ask_the_loopback, assert_well, bitcoin, questions, started
+from tests.prove.test_jobs_faults import BEAT, WORKER, kill, running, seen, until
 
 __all__ = ["_workers_ask_the_loopback"]
 pytestmark = [pytest.mark.prove, pytest.mark.usefixtures("house")]

@@ -18,7 +18,7 @@ from chronos.core import embedded, jobs, tenancy
 from chronos.core.models import Job, JobLine, User
 from tests import cast
 
-pytestmark = [pytest.mark.usefixtures("house"), pytest.mark.processes]
+pytestmark = [pytest.mark.prove, pytest.mark.usefixtures("house"), pytest.mark.processes]
 ROOT = Path(__file__).parents[2]
 
 
