@@ -1,4 +1,4 @@
-"""Jobs as their doors and their workers see them, in one process. `tests/prove/test_jobs_faults.py` has real workers."""
+"""Jobs as their doors and workers see them, in one process; `tests/prove/test_jobs_faults.py` has real workers."""
 
 import threading
 import time
