@@ -90,13 +90,40 @@ NOTE = (TEXT | st.sampled_from(NASTY)).map(str.strip)
 SIGNS = st.characters(categories=["L", "N", "P", "S"])
 TAG = st.text(SIGNS, min_size=1, max_size=8) | st.sampled_from(["=x", "a;b", 'say "x"', "a,b", "'=", "@", "two words"])
 MOMENT = st.datetimes(datetime(2001, 1, 1), datetime(2019, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))
+
+
+def brought_back(universe, user, form):
+    """A second universe, out of an export of the first."""
+    out = io.BytesIO()
+    exporting.write(universe, form, out, past=True)
+    second = catalogue.create(user, "Second")
+    found = drafts.keep(second, user, parse_file(f"x.{form}", out.tell(), io.BytesIO(out.getvalue())), "x")
+    adding.confirm(found, user)
+    adding.add_all(found, user)
+    return second
+
+
+@pytest.mark.parametrize("form", exporting.TYPES)
+def test_nasty_notes_and_tags_come_back(alice, form):
+    notes = dict(enumerate(text.strip() for text in NASTY))
+    with tenancy.acting_as(alice):
+        first = catalogue.create(alice, "First")
+        stays = [history.Stay(f"A{n}", datetime(2020, 1, 1, tzinfo=UTC), None, note) for n, note in notes.items()]
+        history.record(first, alice, stays)
+        tags = ["=x", "a;b", 'say "x"', "a,b", "'=", "@", "two words", '"', "_x0041_"]
+        membership.annotate(first, alice, "A0", notes[0], tags)
+        second = brought_back(first, alice, form)
+        assert dict(second.memberships.values_list("asset__symbol", "note")) == {f"A{n}": notes[n] for n in notes}
+        assert second.memberships.get(asset__symbol="A0").tags == tags
+
+
 TAGS = st.lists(TAG, max_size=3, unique_by=str.casefold)
 STAY = st.tuples(MOMENT, st.integers(1, 300), NOTE, TAGS, st.integers(0, 99))
 SYMBOL = st.sampled_from(["NVDA", "^GSPC", "BTC-USDT", "EUR-USD", "MAR", "A.B"])
 STAYS = st.lists(st.tuples(SYMBOL, STAY), min_size=1, max_size=5, unique_by=lambda one: one[0])
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=9, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(given=STAYS, form=st.sampled_from(["csv", "xlsx", "json"]))
 def test_the_round_trip_is_lossless(house, given, form):
     user = cast.person(f"p{cast.User.objects.count()}")
@@ -109,12 +136,7 @@ def test_the_round_trip_is_lossless(house, given, form):
             report = history.record(first, user, stays)
             assert not report.refused
             Membership.objects.filter(universe=first, asset__symbol=symbol).update(position=position)
-        out = io.BytesIO()
-        exporting.write(first, form, out, past=True)
-        second = catalogue.create(user, "Second")
-        found = drafts.keep(second, user, parse_file(f"x.{form}", out.tell(), io.BytesIO(out.getvalue())), "x")
-        adding.confirm(found, user)
-        adding.add_all(found, user)
+        second = brought_back(first, user, form)
         assert told(second) == told(first)
         assert list(exporting.chunks(second, past=True)) == list(exporting.chunks(first, past=True))
         now = [stay.asset.symbol for stay in membership.members(first)]

@@ -13,6 +13,7 @@ from chronos.core import tenancy
 from chronos.core.models import Job
 from marketdata import asking
 from marketdata.models import Asset, Listing
+from marketdata.verdicts import Answer, Verdict
 from tests import cast
 from universes import catalogue, membership
 from universes.jobs import purge
@@ -299,14 +300,41 @@ def test_a_list_is_one_request_of_those_a_person_has(page, mine, settings):
         assert Job.objects.filter(kind="validate-list").count() == 3
 
 
+def test_the_page_settles_while_providers_are_asked(page, mine, alice, yahoo):
+    found = kept(brought(page, mine, "ZZZA ZZZB"))
+    url = found.get_absolute_url()
+    with tenancy.as_system("look"):
+        job = Job.objects.get(kind="validate-list")
+    text = page.get(url).text
+    assert f'hx-trigger="job-{job.pk} from:body throttle:2s"' in text
+    answer = Answer("ZZZA", "ZZZA", Verdict.UNKNOWN, reason="Yahoo does not know it.")
+    with tenancy.acting_as(alice):  # what the job stores after the first answer
+        drafts.told(found, [answer])
+    text = page.get(f"{url}?show=pending&part=tabs", headers=HTMX).text
+    assert "Unknown" in text
+    assert 'id="confirm"' in text
+    assert "ZZZA" not in text
+    assert f"job-{job.pk} from:body" in page.post(f"{url}rows/2/", {"decision": "skip"}, headers=HTMX).text
+    asked(found)
+    assert "throttle" not in page.get(url).text
+
+
+def test_an_answer_is_about_what_waits_for_it_alone(page, mine, yahoo):
+    found = kept(brought(page, mine, "symbol,joined\nZZZZ,2020-01-01\nZZZZ,03/04/2020"))
+    asked(found)
+    with tenancy.as_system("look"):
+        assert list(found.rows.values_list("group", flat=True)) == ["unknown", "malformed"]
+
+
 def test_an_answer_that_comes_late_changes_no_decision(page, mine, yahoo):
     listed("GOOGL")
-    found = kept(brought(page, mine, "GOGL ZZZZ"))
+    found = kept(brought(page, mine, "GOGL ZZZZ ZZZZ"))
     page.post(f"{found.get_absolute_url()}rows/1/", {"use": "GOOGL"})
     page.post(f"{found.get_absolute_url()}rows/2/", {"decision": "skip"})
     asked(found)
-    assert (rows(found)["GOGL"].symbol, rows(found)["GOGL"].group) == ("GOOGL", "new")
-    assert (rows(found)["ZZZZ"].decision, rows(found)["ZZZZ"].group) == ("skip", "unknown")
+    with tenancy.as_system("look"):
+        told = list(found.rows.values_list("symbol", "group", "decision"))
+    assert told == [("GOOGL", "new", "mend"), ("ZZZZ", "unknown", "skip"), ("ZZZZ", "duplicate", "")]
 
 
 # --- Taking back -------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def import_list(request: Signed, pk: int) -> HttpResponse:
     try:
         parsed, source = _read(text, file)
     except reading.Unreadable as error:
-        return _form(request, found, text=text, error=str(error))
+        return _form(request, found, text=text, error=str(error), of_file=file is not None)
     brought = drafts.keep(found, request.user, parsed, source)
     _ask(request, brought)
     return redirect(brought)
@@ -81,7 +81,7 @@ def _read(text: str, file: "UploadedFile[Any] | None") -> tuple[parsing.Parsed, 
     return parsing.parse_text(text), "Pasted list"
 
 
-def _form(request: Signed, found: Universe, *, text: str = "", error: str = "") -> HttpResponse:
+def _form(request: Signed, found: Universe, *, text: str = "", error: str = "", of_file: bool = False) -> HttpResponse:
     before = [
         {
             "url": brought.get_absolute_url(),
@@ -97,6 +97,7 @@ def _form(request: Signed, found: Universe, *, text: str = "", error: str = "") 
         "universe": found,
         "text": text,
         "error": error,
+        "of_file": of_file,
         "before": before,
         "example": _EXAMPLE,
         "biggest": reading.BIGGEST,
@@ -124,17 +125,19 @@ def _loaded(request: Signed, pk: int, list_pk: int) -> SymbolList:
 def symbol_list(request: Signed, pk: int, list_pk: int) -> HttpResponse:
     """A list: while it is a draft with what is known of each row, then what became of it."""
     found = _loaded(request, pk, list_pk)
-    return page(request, "universes/list.html", _context(request, found), part="list")
+    settling = request.GET.get("part") == "tabs" and found.state == State.DRAFT
+    part = "settling" if settling else "list"
+    return page(request, "universes/list.html", _context(request, found) | {"settling": settling}, part=part)
 
 
 def _context(request: Signed, found: SymbolList) -> dict[str, Any]:
     draft = found.state == State.DRAFT
-    job = Job.objects.of(request.user).unfinished().filter(subject_url=found.get_absolute_url()).order_by("-pk").first()
+    job = _job(request, found)
     context: dict[str, Any] = {
         "universe": found.universe,
         "list": found,
         "url": found.get_absolute_url(),
-        "job": activity.row(job) if job else None,
+        "job": job,
         "draft": draft,
         "total": figures.counted(found.rows.count(), "line"),
         "search": searched(request),
@@ -145,6 +148,13 @@ def _context(request: Signed, found: SymbolList) -> dict[str, Any]:
     if draft:
         return context | _draft(request, found)
     return context | _report(request, found, unfinished=job is not None)
+
+
+def _job(request: Signed, found: SymbolList) -> dict[str, Any] | None:
+    """The job that is at work on the list."""
+    about = Job.objects.of(request.user).unfinished().filter(subject_url=found.get_absolute_url())
+    job = about.order_by("-pk").first()
+    return activity.row(job) if job else None
 
 
 def _draft(request: Signed, found: SymbolList) -> dict[str, Any]:
@@ -299,8 +309,15 @@ def decide_row(request: Signed, pk: int, list_pk: int, row: int) -> HttpResponse
         if problem:
             messages.error(request, problem)
         return redirect(f"{found.get_absolute_url()}?show={before.group}")
-    context = {"row": _row(after) | {"problem": problem, "tried": symbol[:60] if problem else ""}, "draft": True,
-               "list": found, "universe": found.universe, "url": found.get_absolute_url(), "changed": True}  # fmt: skip
+    context = {
+        "row": _row(after) | {"problem": problem, "tried": symbol[:60] if problem else ""},
+        "draft": True,
+        "list": found,
+        "universe": found.universe,
+        "url": found.get_absolute_url(),
+        "job": _job(request, found),
+        "changed": True,
+    }
     context |= _tabs(found, before.group, drafts.counts(found))
     return page(request, "universes/list.html", context, part="decided", status=422 if problem else 200)
 
