@@ -61,6 +61,9 @@ def _many(client, address: str) -> None:
         times = [_milliseconds(client, address + query, 10) for _ in range(FEWER)]
         rows.append((name, f"{statistics.median(times):.1f}", f"{statistics.quantiles(times, n=20)[-1]:.1f}"))
     table(f"universe page, {MANY} members", ("", "median ms", "p95 ms"), rows)
+    first, *again = (_milliseconds(client, f"{address}performance/?span=5y&weigh=now", 3) for _ in range(FEWER))
+    median = statistics.median(again)
+    print(f"comparison over 5 years: {first:.0f} ms first, when column files are made; {median:.0f} ms again")
 
 
 def _scene(owner):

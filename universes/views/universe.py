@@ -158,6 +158,7 @@ def _table(request: Signed, found: Universe, at: datetime | None, *, editable: b
         "shown": shown,
         "choices": [(column, column.key in keys) for column in columns.COLUMNS if column.key not in columns.ALWAYS],
         "facets": [(one, told.facets[one.key]) for one in table.FILTERS if one.key in told.facets],
+        "tags": [facet.value for facet in told.facets.get("tag", ()) if facet.value != table.UNKNOWN],
         "chips": _chips(request, wanted),
         "state": request.GET.urlencode(),
         "query": chosen(request),
