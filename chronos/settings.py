@@ -271,6 +271,8 @@ DJANGO_CELERY_BEAT_TZ_AWARE = True
 JOB_LEASE_SECONDS = 30
 JOB_WAKE_AGAIN_SECONDS = 20
 
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 2**20  # a list may be as long when it is pasted as when it is a file
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True

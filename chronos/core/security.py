@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.staticfiles.finders import BaseFinder
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, RequestDataTooBig
 from django.core.files.storage import FileSystemStorage, Storage
 from django.http import HttpRequest, QueryDict, UnreadablePostError
 from django.http.response import HttpResponseBase
@@ -66,6 +66,9 @@ class PlainText:
             return _has_nul(request.POST)
         except UnreadablePostError:  # whoever sent it is gone
             return False
+        except RequestDataTooBig:
+            most = (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0) // 2**20
+            raise BadRequest(f"What was written has more than {most} MB. Cut it into several parts.") from None
 
 
 def _has_nul(fields: QueryDict) -> bool:

@@ -458,6 +458,17 @@ def test_what_can_not_be_read_is_said_beside_what_was_written(page, mine):
         assert not SymbolList.objects.exists()
 
 
+def test_a_pasted_text_may_be_as_long_as_a_file_and_no_longer(page, mine):
+    listed("NVDA")
+    long = "symbol,note\n" + f"NVDA,{'x' * 900}\n" * 4_000
+    found = kept(brought(page, mine, long))
+    with tenancy.as_system("look"):
+        assert found.rows.count() == 4_000
+    answer = brought(page, mine, "NVDA " * 2_200_000)
+    assert answer.status_code == 400
+    assert "more than 10 MB" in answer.text
+
+
 def test_hostile_lines_are_shown_and_do_nothing(page, mine):
     lines = ["symbol,note", '"=HYPERLINK(""http://x"",""AAPL"")",=1+1', "<script>alert(1)</script>,x",
              "'; DROP TABLE core_user;--,", "NVDA,"]  # fmt: skip
