@@ -73,60 +73,7 @@ function showChosen() {
 
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-every]")) for (const box of boxes()) box.checked = event.target.checked;
-  if (event.target.closest("#rows")) // --- The comparison: whether it is folded, and what the pointer is over ---
-
-document.addEventListener("toggle", (event) => {
-  if (event.target.matches?.("[data-fold]")) remember(event.target.dataset.fold, event.target.open ? "open" : "folded");
-}, true);
-
-let reading = null; // { holder, told }: what was last read for the drawing that is there
-
-async function readLines(holder) {
-  if (reading?.holder === holder) return reading.told;
-  const told = fetch(holder.dataset.lines).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
-  reading = { holder, told };
-  return told;
-}
-
-function readOut(holder, told, share) {
-  let near = 0;
-  for (let place = 1; place < told.at.length; place += 1) {
-    if (Math.abs(told.at[place] - share) < Math.abs(told.at[near] - share)) near = place;
-  }
-  const pointer = holder.querySelector(".pointer");
-  for (const end of ["x1", "x2"]) pointer.setAttribute(end, `${100 * told.at[near]}%`);
-  pointer.removeAttribute("hidden");
-  holder.querySelector("[data-day]").textContent = `Until ${told.days[near]}, %`;
-  for (const row of holder.querySelectorAll(".legend [data-line]")) {
-    const cell = row.querySelector("[data-value]");
-    const text = told.lines[row.dataset.line]?.[near] ?? "–";
-    cell.textContent = text;
-    cell.className = `num ${text.startsWith("+") ? "gain" : text.startsWith("−") ? "loss" : "flat"}`;
-  }
-}
-
-function readEnd(holder) {
-  holder.querySelector(".pointer").setAttribute("hidden", "");
-  const day = holder.querySelector("[data-day]");
-  day.textContent = day.dataset.usual;
-  for (const cell of holder.querySelectorAll(".legend [data-value]")) {
-    const text = cell.dataset.value;
-    cell.textContent = text;
-    cell.className = `num ${text.startsWith("+") ? "gain" : text.startsWith("−") ? "loss" : "flat"}`;
-  }
-}
-
-document.addEventListener("pointermove", async (event) => {
-  const drawing = event.target.closest?.(".plot .lines");
-  const holder = (drawing ?? document.querySelector(".plot .pointer:not([hidden])"))?.closest("#performance");
-  if (!holder) return;
-  if (!drawing) { readEnd(holder); return; }
-  const box = drawing.getBoundingClientRect();
-  const told = await readLines(holder);
-  if (told && holder.isConnected) readOut(holder, told, (event.clientX - box.left) / box.width);
-});
-
-showChosen();
+  if (event.target.closest("#rows")) showChosen();
 });
 document.addEventListener("click", (event) => {
   const box = event.target.closest?.("#rows tbody input[name='symbol']");
@@ -135,119 +82,13 @@ document.addEventListener("click", (event) => {
     if (event.shiftKey && lastBox?.isConnected) {
       const [from, to] = [found.indexOf(lastBox), found.indexOf(box)].sort((a, b) => a - b);
       for (const between of found.slice(from, to + 1)) between.checked = box.checked;
-      // --- The comparison: whether it is folded, and what the pointer is over ---
-
-document.addEventListener("toggle", (event) => {
-  if (event.target.matches?.("[data-fold]")) remember(event.target.dataset.fold, event.target.open ? "open" : "folded");
-}, true);
-
-let reading = null; // { holder, told }: what was last read for the drawing that is there
-
-async function readLines(holder) {
-  if (reading?.holder === holder) return reading.told;
-  const told = fetch(holder.dataset.lines).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
-  reading = { holder, told };
-  return told;
-}
-
-function readOut(holder, told, share) {
-  let near = 0;
-  for (let place = 1; place < told.at.length; place += 1) {
-    if (Math.abs(told.at[place] - share) < Math.abs(told.at[near] - share)) near = place;
-  }
-  const pointer = holder.querySelector(".pointer");
-  for (const end of ["x1", "x2"]) pointer.setAttribute(end, `${100 * told.at[near]}%`);
-  pointer.removeAttribute("hidden");
-  holder.querySelector("[data-day]").textContent = `Until ${told.days[near]}, %`;
-  for (const row of holder.querySelectorAll(".legend [data-line]")) {
-    const cell = row.querySelector("[data-value]");
-    const text = told.lines[row.dataset.line]?.[near] ?? "–";
-    cell.textContent = text;
-    cell.className = `num ${text.startsWith("+") ? "gain" : text.startsWith("−") ? "loss" : "flat"}`;
-  }
-}
-
-function readEnd(holder) {
-  holder.querySelector(".pointer").setAttribute("hidden", "");
-  const day = holder.querySelector("[data-day]");
-  day.textContent = day.dataset.usual;
-  for (const cell of holder.querySelectorAll(".legend [data-value]")) {
-    const text = cell.dataset.value;
-    cell.textContent = text;
-    cell.className = `num ${text.startsWith("+") ? "gain" : text.startsWith("−") ? "loss" : "flat"}`;
-  }
-}
-
-document.addEventListener("pointermove", async (event) => {
-  const drawing = event.target.closest?.(".plot .lines");
-  const holder = (drawing ?? document.querySelector(".plot .pointer:not([hidden])"))?.closest("#performance");
-  if (!holder) return;
-  if (!drawing) { readEnd(holder); return; }
-  const box = drawing.getBoundingClientRect();
-  const told = await readLines(holder);
-  if (told && holder.isConnected) readOut(holder, told, (event.clientX - box.left) / box.width);
-});
-
-showChosen();
+      showChosen();
     }
     lastBox = box;
   }
   if (event.target.closest?.("[data-none]")) {
     for (const chosen of boxes()) chosen.checked = false;
-    // --- The comparison: whether it is folded, and what the pointer is over ---
-
-document.addEventListener("toggle", (event) => {
-  if (event.target.matches?.("[data-fold]")) remember(event.target.dataset.fold, event.target.open ? "open" : "folded");
-}, true);
-
-let reading = null; // { holder, told }: what was last read for the drawing that is there
-
-async function readLines(holder) {
-  if (reading?.holder === holder) return reading.told;
-  const told = fetch(holder.dataset.lines).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
-  reading = { holder, told };
-  return told;
-}
-
-function readOut(holder, told, share) {
-  let near = 0;
-  for (let place = 1; place < told.at.length; place += 1) {
-    if (Math.abs(told.at[place] - share) < Math.abs(told.at[near] - share)) near = place;
-  }
-  const pointer = holder.querySelector(".pointer");
-  for (const end of ["x1", "x2"]) pointer.setAttribute(end, `${100 * told.at[near]}%`);
-  pointer.removeAttribute("hidden");
-  holder.querySelector("[data-day]").textContent = `Until ${told.days[near]}, %`;
-  for (const row of holder.querySelectorAll(".legend [data-line]")) {
-    const cell = row.querySelector("[data-value]");
-    const text = told.lines[row.dataset.line]?.[near] ?? "–";
-    cell.textContent = text;
-    cell.className = `num ${text.startsWith("+") ? "gain" : text.startsWith("−") ? "loss" : "flat"}`;
-  }
-}
-
-function readEnd(holder) {
-  holder.querySelector(".pointer").setAttribute("hidden", "");
-  const day = holder.querySelector("[data-day]");
-  day.textContent = day.dataset.usual;
-  for (const cell of holder.querySelectorAll(".legend [data-value]")) {
-    const text = cell.dataset.value;
-    cell.textContent = text;
-    cell.className = `num ${text.startsWith("+") ? "gain" : text.startsWith("−") ? "loss" : "flat"}`;
-  }
-}
-
-document.addEventListener("pointermove", async (event) => {
-  const drawing = event.target.closest?.(".plot .lines");
-  const holder = (drawing ?? document.querySelector(".plot .pointer:not([hidden])"))?.closest("#performance");
-  if (!holder) return;
-  if (!drawing) { readEnd(holder); return; }
-  const box = drawing.getBoundingClientRect();
-  const told = await readLines(holder);
-  if (told && holder.isConnected) readOut(holder, told, (event.clientX - box.left) / box.width);
-});
-
-showChosen();
+    showChosen();
   }
 });
 
@@ -376,60 +217,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
   const frame = document.querySelector("#rows .scroll");
   if (scrolled && frame) [frame.scrollLeft, frame.scrollTop] = scrolled;
   scrolled = null;
-  // --- The comparison: whether it is folded, and what the pointer is over ---
-
-document.addEventListener("toggle", (event) => {
-  if (event.target.matches?.("[data-fold]")) remember(event.target.dataset.fold, event.target.open ? "open" : "folded");
-}, true);
-
-let reading = null; // { holder, told }: what was last read for the drawing that is there
-
-async function readLines(holder) {
-  if (reading?.holder === holder) return reading.told;
-  const told = fetch(holder.dataset.lines).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
-  reading = { holder, told };
-  return told;
-}
-
-function readOut(holder, told, share) {
-  let near = 0;
-  for (let place = 1; place < told.at.length; place += 1) {
-    if (Math.abs(told.at[place] - share) < Math.abs(told.at[near] - share)) near = place;
-  }
-  const pointer = holder.querySelector(".pointer");
-  for (const end of ["x1", "x2"]) pointer.setAttribute(end, `${100 * told.at[near]}%`);
-  pointer.removeAttribute("hidden");
-  holder.querySelector("[data-day]").textContent = `Until ${told.days[near]}, %`;
-  for (const row of holder.querySelectorAll(".legend [data-line]")) {
-    const cell = row.querySelector("[data-value]");
-    const text = told.lines[row.dataset.line]?.[near] ?? "–";
-    cell.textContent = text;
-    cell.className = `num ${text.startsWith("+") ? "gain" : text.startsWith("−") ? "loss" : "flat"}`;
-  }
-}
-
-function readEnd(holder) {
-  holder.querySelector(".pointer").setAttribute("hidden", "");
-  const day = holder.querySelector("[data-day]");
-  day.textContent = day.dataset.usual;
-  for (const cell of holder.querySelectorAll(".legend [data-value]")) {
-    const text = cell.dataset.value;
-    cell.textContent = text;
-    cell.className = `num ${text.startsWith("+") ? "gain" : text.startsWith("−") ? "loss" : "flat"}`;
-  }
-}
-
-document.addEventListener("pointermove", async (event) => {
-  const drawing = event.target.closest?.(".plot .lines");
-  const holder = (drawing ?? document.querySelector(".plot .pointer:not([hidden])"))?.closest("#performance");
-  if (!holder) return;
-  if (!drawing) { readEnd(holder); return; }
-  const box = drawing.getBoundingClientRect();
-  const told = await readLines(holder);
-  if (told && holder.isConnected) readOut(holder, told, (event.clientX - box.left) / box.width);
-});
-
-showChosen();
+  showChosen();
   if (focusAfter) document.querySelector(focusAfter)?.focus({ preventScroll: true });
   focusAfter = "";
   if (event.detail.target?.id === "note-body") {
