@@ -218,3 +218,14 @@ def test_a_reader_has_no_controls_that_would_be_refused(alice, chips):
     for control in ("Symbols to add", "grip", "tag-chosen", "note-dialog", ">Remove<"):
         assert control not in text
     assert "look again" in cast.signed_in(rita).get(f"{chips.get_absolute_url()}?cols=note").text
+
+
+def test_names_notes_and_words_of_sources_are_text_in_every_cell(alice, page):
+    evil = "\"><script>alert(1)</script>'&"
+    stored("EVIL", [1, 2], name=evil, sector=evil, industry=evil, exchange=evil[:40], country=evil, currency="<b>")
+    universe = made(alice, "EVIL")
+    with tenancy.acting_as(alice):
+        membership.annotate(universe, alice, "EVIL", evil, [evil])
+    text = page.get(f"{universe.get_absolute_url()}?{ALL}").text
+    assert "<script>alert" not in text
+    assert text.count("&lt;script&gt;alert(1)") >= 12
