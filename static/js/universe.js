@@ -295,14 +295,18 @@ function readEnd(holder) {
   }
 }
 
+let over = 0; // counts the moves, so that an answer that comes late is not read out
+
 document.addEventListener("pointermove", async (event) => {
+  over += 1;
+  const now = over;
   const drawing = event.target.closest?.(".plot .lines");
   const holder = (drawing ?? document.querySelector(".plot .pointer:not([hidden])"))?.closest("#performance");
   if (!holder) return;
   if (!drawing) { readEnd(holder); return; }
   const box = drawing.getBoundingClientRect();
   const told = await readLines(holder);
-  if (told && holder.isConnected) readOut(holder, told, (event.clientX - box.left) / box.width);
+  if (told && now === over && holder.isConnected) readOut(holder, told, (event.clientX - box.left) / box.width);
 });
 
 showChosen();
