@@ -195,11 +195,15 @@ def sign_up(name: str, email: str, password: str) -> User | None:
 
 
 def ask_for_reset(email: str) -> None:
-    """Mail a link to set a new password, or word that there is no account. Raises `MailNotSent`."""
+    """Mail a link to set a new password, or word that there is no account. Raises `MailNotSent`.
+
+    An address that only waits to become somebody's may be mistyped: whoever reads it is not let into the account.
+    """
     from allauth.account.internal.userkit import filter_users_by_email
 
     email = email.strip().lower()
-    people = filter_users_by_email(email, is_active=True, prefer_verified=True)
+    found = filter_users_by_email(email, is_active=True, prefer_verified=True)
+    people = [person for person in found if person.email.lower() == email]
     if not people:
         mail("unknown", email, {})
     for person in people:

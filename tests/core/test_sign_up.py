@@ -159,6 +159,15 @@ def test_the_whole_round_trip(nobody, mailing):
     assert "once and within an hour" in again.text
 
 
+def test_an_address_that_waits_to_be_confirmed_opens_nothing(nobody, mailing):
+    alice = cast.alice()
+    accounts.ask_to_confirm(alice, "mistyped@example.org")
+    nobody.post("/reset/", {"email": "mistyped@example.org"})
+    assert "No account" in mailing[-1].subject
+    nobody.post("/reset/", {"email": "alice@example.org"})
+    assert nobody.get(link_in(mailing[-1])).status_code == 200
+
+
 def test_two_step_sign_in_stays_on(nobody, mailing):
     from allauth.mfa.totp.internal.auth import TOTP
 
