@@ -262,7 +262,7 @@ class _Search:
     def _begins(self, before: str = "") -> tuple[str, list[Any]]:
         """A range of the key rather than LIKE: no sign of the text means anything."""
         start = before + self.symbol
-        return "symbol >= %s AND symbol < %s", [start, start[:-1] + chr(min(ord(start[-1]) + 1, 0x10FFFF))]
+        return "symbol >= %s AND symbol < %s", [start, start + chr(0x10FFFF)]
 
     def _inside(self) -> tuple[str, list[Any]]:
         return "marketdata_folded(name) LIKE %s", [f"%{_inert(self.name)}%"]

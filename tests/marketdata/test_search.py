@@ -141,7 +141,8 @@ def test_the_choices_are_what_there_is():
 
 
 HOSTILE = ["%", "_", "\\", "'", "''; drop table x", "%%%", "a' | b:*", "!", "&", ":*", "\x00", "<b>", "=HYPERLINK(1)",
-           "A" * 10_000, "🙂", "ＡＡＰＬ", "\u202eAAPL", "^", "-", "a b c d e f g h i j", "ﷺ" * 30]  # fmt: skip
+           "A" * 10_000, "🙂", "ＡＡＰＬ", "\u202eAAPL", "^", "-", "a b c d e f g h i j", "ﷺ" * 30,
+           "\ud7ff"]  # fmt: skip
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -156,6 +157,11 @@ def test_no_text_makes_it_raise_and_an_exact_symbol_is_always_first(text):
     assert len(found.hits) <= 5
     if listed([canonical(text[:100])]):
         assert found.hits[0].symbol == canonical(text)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_none_of_the_hostile_ones_raises(text):
+    assert isinstance(find(text).hits, list)
 
 
 def test_signs_of_like_mean_themselves():
