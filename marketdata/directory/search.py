@@ -195,12 +195,15 @@ class _Search:
         """The symbol itself, with a caret, as a provider spells it; or by its ISIN."""
         written = self.text.upper()
         symbols = [self.symbol, written, f"^{self.symbol}"]
-        self._listings(EXACT, "symbol = ANY(%s)", [symbols])
+        kept = ""
+        if self.only_stored:
+            kept = " AND symbol IN (SELECT symbol FROM marketdata_asset)"
+        self._listings(EXACT, f"symbol = ANY(%s){kept}", [symbols])
         self._assets(EXACT, "symbol = ANY(%s)", [symbols])
         spelt = "id IN (SELECT asset_id FROM marketdata_spelling WHERE upper(spelling) = %s)"
         self._assets(EXACT, spelt, [written])
         if len(written) == 12:
-            self._listings(EXACT, "isin <> '' AND isin = %s", [written])
+            self._listings(EXACT, f"isin <> '' AND isin = %s{kept}", [written])
 
     def _stored(self) -> None:
         """What is stored by the same steps: there is far less of it, and it comes first at equal merit."""

@@ -94,6 +94,13 @@ def test_stored_ones_come_first_at_equal_merit_and_never_twice():
     assert len(set(symbols("a", limit=100))) == len(symbols("a", limit=100))
 
 
+def test_what_is_only_listed_is_not_among_the_kept_even_by_its_symbol_or_isin():
+    load()
+    assert symbols("AAPL", stored=True) == symbols("US0378331005", stored=True) == []
+    Asset.objects.create(symbol="AAPL")
+    assert symbols("AAPL", stored=True) == symbols("US0378331005", stored=True) == ["AAPL"]
+
+
 def test_without_a_text_it_lists_what_is_stored_and_then_what_is_sought():
     load()
     Asset.objects.create(symbol="ZZZ")
