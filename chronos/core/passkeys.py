@@ -22,7 +22,10 @@ log = logging.getLogger(__name__)
 MOST = 20  # of one person
 NAME_LENGTH = 60
 # What a made-up answer can make the parsers of it say.
-UNREADABLE = (ValidationError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, struct.error)
+UNREADABLE = (
+    ValidationError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError,
+    struct.error,
+)  # fmt: skip
 
 
 class Refused(Exception):

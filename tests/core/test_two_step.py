@@ -333,7 +333,9 @@ anything = st.recursive(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("said", ["", "{", "null", "[]", '{"response": {"userHandle": "MQ"}}', '{"id": "\\u0000"}'])
+@pytest.mark.parametrize(
+    "said", ["", "{", "null", "[]", "[" * 100_000, '{"response": {"userHandle": "MQ"}}', '{"id": "\\u0000"}']
+)
 def test_what_is_no_passkey_is_refused_in_words(said):
     bob = signed_in(cast.bob())
     entering = Client()
