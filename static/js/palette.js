@@ -8,7 +8,7 @@
   const lines = document.getElementById("palette-lines");
   const status = dialog.querySelector("[data-palette-status]");
   const first = lines.innerHTML; // what stands there before anything is asked, so that it opens at once
-  const RECENT = "chronos-recent";
+  const RECENT = `chronos-recent-${dialog.dataset.person}`;
   const options = () => [...lines.querySelectorAll("[role='option']")];
   let active = null;
 
@@ -24,7 +24,7 @@
     }
   }
 
-  // --- Where one was, in this tab: forgotten with it ---
+  // --- Where one was, in this tab: forgotten with it, or when somebody else signs in there ---
 
   function recent() {
     try {
@@ -32,6 +32,12 @@
     } catch {
       return [];
     }
+  }
+
+  function forgetOthers() {
+    try {
+      Object.keys(sessionStorage).filter((key) => key.startsWith("chronos-recent") && key !== RECENT).forEach((key) => sessionStorage.removeItem(key));
+    } catch { /* without storage there is nothing to forget */ }
   }
 
   function note() {
@@ -147,5 +153,6 @@
   });
   lines.addEventListener("htmx:afterSwap", settle);
 
+  forgetOthers();
   note();
 })();

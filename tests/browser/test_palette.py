@@ -1,9 +1,12 @@
 """Finding things by keyboard: the palette over every page, and the search of the assets page."""
 
+from urllib.parse import urlsplit
+
 import pytest
 from playwright.sync_api import expect
 
 from chronos.core import tenancy
+from chronos.core.models import SignInLink
 from tests import cast
 from tests.browser.conftest import PHONE
 from tests.marketdata.directory import load
@@ -66,6 +69,22 @@ def test_everything_is_reached_by_keyboard_alone(visit):
     page.keyboard.press("Enter")
     page.wait_for_url("**/assets/AAPL/")
     assert visitor.quiet() == []
+
+
+def test_who_signs_in_next_in_the_same_tab_does_not_see_where_one_was(visit):
+    alice, bob = cast.alice(), cast.bob()
+    with tenancy.acting_as(alice):
+        hers = catalogue.create(alice, "Secret takeover targets")
+    visitor = visit(alice)
+    visitor.open(hers.get_absolute_url())
+    for entering in ("/", urlsplit(SignInLink.issue(bob)).path):
+        visitor.open(entering)
+        visitor.page.keyboard.press("Control+k")
+        expect(visitor.page.locator("#palette [role=option]").first).to_be_visible()
+        recent = visitor.page.get_by_role("group", name="Recent")
+        expect(recent).to_have_count(1 if entering == "/" else 0)
+    visitor.open("/universes/")
+    assert "Secret" not in visitor.page.evaluate("JSON.stringify(sessionStorage)")
 
 
 def test_assets_are_found_as_one_types_and_opened_by_arrows(visit):
