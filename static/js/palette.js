@@ -11,6 +11,8 @@
   const RECENT = `chronos-recent-${dialog.dataset.person}`;
   const options = () => [...lines.querySelectorAll("[role='option']")];
   let active = null;
+  let shown = ""; // the text that the lines answer
+  let hasty = null; // Enter, pressed before the lines of what is typed have come
 
   function choose(option) {
     active?.setAttribute("aria-selected", "false");
@@ -92,6 +94,8 @@
     if (dialog.open) return;
     field.value = text;
     lines.innerHTML = first;
+    shown = "";
+    hasty = null;
     dialog.showModal();
     field.focus();
     settle();
@@ -124,6 +128,12 @@
 
   // --- Choosing ---
 
+  function go({ metaKey, ctrlKey }) {
+    if (active && (metaKey || ctrlKey)) window.open(active.href, "_blank", "noopener");
+    else active?.click();
+  }
+
+  field.addEventListener("input", () => { hasty = null; });
   field.addEventListener("keydown", (event) => {
     const all = options();
     const place = all.indexOf(active);
@@ -140,8 +150,8 @@
       choose(to());
     } else if (event.key === "Enter" && !event.isComposing) {
       event.preventDefault();
-      if (active && (event.metaKey || event.ctrlKey)) window.open(active.href, "_blank", "noopener");
-      else active?.click();
+      if (field.value.trim() === shown) go(event);
+      else hasty = event;
     } else if (event.key === "Tab") {
       event.preventDefault(); // there is nowhere else to go in here; Escape leaves
     }
@@ -151,7 +161,13 @@
     const option = event.target.closest("[role='option']");
     if (option && option !== active) choose(option);
   });
-  lines.addEventListener("htmx:afterSwap", settle);
+  lines.addEventListener("htmx:afterSwap", ({ detail }) => {
+    shown = (detail.requestConfig.parameters.q ?? "").trim();
+    settle();
+    if (!hasty || !dialog.open || field.value.trim() !== shown) return;
+    go(hasty);
+    hasty = null;
+  });
 
   forgetOthers();
   note();

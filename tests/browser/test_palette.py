@@ -71,6 +71,16 @@ def test_everything_is_reached_by_keyboard_alone(visit):
     assert visitor.quiet() == []
 
 
+def test_enter_waits_for_the_lines_of_what_is_typed(visit):
+    load()
+    page = visit(cast.alice()).page
+    page.keyboard.press("Control+k")
+    expect(page.locator("#palette [role=option][aria-selected=true]")).to_have_text("Home")
+    page.keyboard.type("TSLA")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/assets/TSLA/")
+
+
 def test_who_signs_in_next_in_the_same_tab_does_not_see_where_one_was(visit):
     alice, bob = cast.alice(), cast.bob()
     with tenancy.acting_as(alice):
