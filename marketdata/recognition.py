@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models.fields.json import KeyTextTransform
 
 from chronos.core import figures
 from marketdata import verdicts
@@ -21,6 +22,7 @@ State = Literal["confirmed", "listed", "unverified", "unknown", "delisted", "sam
 # A provider that answers and has no trade of so long a time shows that it has ended. Some listings of a share beside
 # its home exchange are not traded for months.
 ENDED = timedelta(days=180)
+LAST_TRADED = "last traded"  # in an asset's metadata: what the provider said that confirmed one that has ended
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,26 @@ def recognised(assets: Iterable[Asset]) -> dict[int, Recognition]:
     rows = (
         Asset.objects.filter(pk__in=given)
         .order_by()
-        .values_list("pk", Subquery(listing), Subquery(days.values("last_open")), Subquery(days.values("checked_at")))
+        .values_list(
+            "pk",
+            Subquery(listing),
+            Subquery(days.values("last_open")),
+            Subquery(days.values("checked_at")),
+            KeyTextTransform(LAST_TRADED, "metadata"),
+        )
     )
-    found = {pk: judge(given[pk], listed_on=exchange, last=last, checked=at) for pk, exchange, last, at in rows}
+    found = {
+        pk: judge(given[pk], listed_on=exchange, last=last, checked=at, traded=_moment(said))
+        for pk, exchange, last, at, said in rows
+    }
     return {pk: found.get(pk) or judge(asset) for pk, asset in given.items()}
+
+
+def _moment(said: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(said) if said else None
+    except ValueError:  # staff may write anything there
+        return None
 
 
 def vouching() -> QuerySet[Listing]:
@@ -66,10 +84,16 @@ def is_bare(line: Listing) -> bool:
 
 
 def judge(
-    asset: Asset, *, listed_on: str | None = None, last: datetime | None = None, checked: datetime | None = None
+    asset: Asset,
+    *,
+    listed_on: str | None = None,
+    last: datetime | None = None,
+    checked: datetime | None = None,
+    traded: datetime | None = None,
 ) -> Recognition:
     """The same of one asset. `listed_on`: its exchange in the symbol master, None if it is not in there; `last` and
-    `checked`: its newest daily candle, and when a provider last answered for those.
+    `checked`: its newest daily candle, and when a provider last answered for those; `traded`: when it last traded, if
+    the provider that knows it said that this was long ago.
     """
     listed = f"The symbol master lists it{at(listed_on or '')}"
     if asset.is_sample:
@@ -84,6 +108,9 @@ def judge(
     if asset.validated_at and last and checked and checked - last > ENDED:
         text = f"The newest candle is of {figures.day(last)}, and providers that were asked since have none after it"
         return Recognition("delisted", "delisted", f"{text}: delisted, suspended or renamed.")
+    if asset.validated_at and traded and not (last and last > traded):
+        text = f"A provider that was asked on {figures.day(asset.validated_at)} knows it, and it last traded on"
+        return Recognition("delisted", "delisted", f"{text} {figures.day(traded)}: delisted or suspended.")
     if asset.validated_at:
         return Recognition("confirmed", "confirmed", f"A provider confirmed it on {figures.day(asset.validated_at)}.")
     if listed_on is not None:

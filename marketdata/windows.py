@@ -25,6 +25,7 @@ from marketdata.directory.listings import fill, listed
 from marketdata.ingestion import BATCH, Ingested, ingest
 from marketdata.models import Asset, AssetClass, Candle, FetchWindow, ProviderState, Series, Timeframe
 from marketdata.providers.base import Action, Facts, Fetched, NoData, Provider, ProviderError, SymbolNotFound
+from marketdata.recognition import ENDED, LAST_TRADED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -376,6 +377,9 @@ def learn(asset: Asset, facts: Facts) -> None:
     told = {name: value for name, value in said.items() if value and not getattr(asset, name)}
     told |= {"validated_at": timezone.now(), "refuted_at": None}
     told["metadata"] = {plain(key): plain(value) for key, value in facts.metadata.items()} | asset.metadata
+    told["metadata"].pop(LAST_TRADED, None)
+    if facts.traded_at and timezone.now() - facts.traded_at > ENDED:
+        told["metadata"][LAST_TRADED] = facts.traded_at.isoformat()
     first = asset.validated_at is None
     if facts.asset_class and first:
         told["asset_class"] = facts.asset_class

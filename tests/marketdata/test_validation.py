@@ -163,6 +163,14 @@ class TestAsked:
         assert answer.verdict == "delisted"
         assert "last traded on 8 Mar 2024" in answer.reason
 
+    def test_a_stored_one_that_stopped_trading_stays_delisted_when_it_is_looked_at_again(self, yahoo: Yahoo) -> None:
+        asset("NVDA")
+        yahoo.listings["NVDA"].until = date(2024, 3, 8)
+        assert one("NVDA").verdict == "delisted"
+        answer = one("NVDA", asks=False)
+        assert (answer.verdict, answer.source) == ("delisted", "stored")
+        assert "last traded on 8 Mar 2024" in answer.reason
+
     def test_one_that_is_rarely_traded_is_not(self, yahoo: Yahoo) -> None:
         yahoo.listings["NVDA"].until = (NOW - timedelta(days=100)).date()
         assert one("NVDA").verdict == "valid"
