@@ -100,10 +100,13 @@ class Hit:
 
 @dataclass(frozen=True)
 class Found:
-    """A page of hits, the likeliest first; `more` if there are further ones, `near` if only near misses were found."""
+    """A page of hits, the likeliest first; `more` if a further page has more, `cut` if there are more and none has
+    them, `near` if only near misses were found.
+    """
 
     hits: list[Hit] = field(default_factory=list)
     more: bool = False
+    cut: bool = False
 
     @property
     def near(self) -> bool:
@@ -134,11 +137,12 @@ def find(
     work.run()
     ranked = work.ranked()
     chosen = ranked[offset : offset + limit]
-    more = len(ranked) > offset + limit and offset + limit < DEEPEST
+    left = len(ranked) > offset + limit
+    more, cut = left and offset + limit < DEEPEST, left and offset + limit >= DEEPEST
     symbols = [symbol for symbol, _ in chosen]
     assets, listings = Asset.objects.in_bulk(symbols, field_name="symbol"), Listing.objects.in_bulk(symbols)
     hits = [Hit(symbol, step, assets.get(symbol), listings.get(symbol)) for symbol, step in chosen]
-    return Found([hit for hit in hits if hit.asset or hit.listing], more)
+    return Found([hit for hit in hits if hit.asset or hit.listing], more, cut)
 
 
 def _clean(text: str) -> str:

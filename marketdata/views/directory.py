@@ -37,7 +37,7 @@ def assets(request: Signed) -> HttpResponse:
     """The search: as one types, filtered, everything in the address. Without a text, what is kept comes first."""
     text, kept = searched(request), request.GET.get("kept") == "yes"
     chosen = {field: request.GET.get(name, "")[:150] for name, field, _, _ in FILTERS}
-    number = page_number(request)
+    number = min(page_number(request), search.DEEPEST // A_PAGE)
     found = search.find(text, **chosen, stored=kept, limit=A_PAGE, offset=(number - 1) * A_PAGE)
     context = {
         "search": text,
@@ -96,7 +96,7 @@ def _says(found: Found, number: int) -> str:
     if not found.hits:
         return ""
     if found.more or number > 1:
-        return f"{first}–{last}" + (" of more" if found.more else f" of {last}")
+        return f"{first}–{last}" + (" of more" if found.more or found.cut else f" of {last}")
     return figures.counted(last, "result")
 
 

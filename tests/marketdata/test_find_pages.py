@@ -91,6 +91,15 @@ def test_it_pages_and_keeps_the_search(page):
     assert not set(rows(first)) & set(rows(second))
 
 
+def test_the_last_page_that_can_be_turned_to_does_not_say_that_it_is_all(page):
+    load(REAL + made_up(1500))
+    for number in (10, 99):
+        text = page.get(f"/assets/?page={number}").text
+        assert "451–500 of more" in text
+        assert "page=11" not in text
+        assert len(rows(text)) == 50
+
+
 def test_near_misses_are_called_so(page):
     load()
     text = page.get("/assets/?q=microsft").text
