@@ -176,6 +176,13 @@ def test_a_workbook_gives_its_stored_values():
     assert "Other" in parsed.remarks[0]
 
 
+def test_half_a_character_that_a_workbook_escapes_can_be_stored():
+    parsed = file(workbook(["symbol", "name", "note"], ["_xD800_", "", ""], ["NVDA", "_xDC00_", "_xDFFF_"]), "a.xlsx")
+    told = [text for one in parsed.entries for text in (one.written, one.text, one.symbol, one.name, one.note)]
+    assert "".join(told).encode()
+    assert [one.text for one in parsed.entries] == ["\ufffd", "NVDA"]
+
+
 def _packed(parts):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:

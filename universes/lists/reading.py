@@ -223,7 +223,9 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
+        text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
+        # two halves of a sign become that sign; a half alone is in no text that can be stored
+        return value if text == value else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, bool):
         return str(value).upper()  # TRUE is a symbol, too
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
