@@ -66,16 +66,16 @@ def edit(universe: Universe, user: User, name: str, description: str = "", *, ve
 
     Raises `Malformed`, `PermissionDenied` on a universe that is not the person's own, and `Outdated`.
     """
-    must_own(universe, user)
+    _must_change(universe, user)
     told = {"name": _name(name), "description": _description(description)}
     _write(universe, version, **told)
     return universe
 
 
 def publish(universe: Universe, user: User, public: bool) -> Universe:
-    """Let everybody see it, or nobody but its owner and readers. Only staff may; the database holds them to it."""
+    """Let everybody see it, as only staff may and the database holds them to; or nobody but its owner and readers."""
     must_own(universe, user)
-    if not user.is_staff:
+    if public and not user.is_staff:
         raise PermissionDenied("Only staff make a universe public. Share it with named people instead.")
     _write(universe, None, visibility=Visibility.PUBLIC if public else Visibility.PRIVATE)
     return universe
@@ -116,7 +116,7 @@ def duplicate(universe: Universe, user: User, name: str = "") -> Universe:
 
 def archive(universe: Universe, user: User, away: bool = True) -> Universe:
     """Put it out of the way, where it is neither listed nor refreshed; or bring it back."""
-    must_own(universe, user)
+    _must_change(universe, user)
     _write(universe, None, archived_at=timezone.now() if away else None)
     return universe
 
@@ -138,13 +138,15 @@ def delete(universe: Universe, user: User) -> None:
 
     Readers lose it, too, and see it again if it is taken back.
     """
-    must_own(universe, user)
+    _must_change(universe, user)
     _write(universe, None, deleted_at=timezone.now())
 
 
 def undelete(pk: int, user: User) -> Universe | None:
     """The deleted universe as it was, or None if it is not the person's or has been purged."""
     found = Universe.objects.filter(pk=pk, owner=user).exclude(deleted_at=None)
+    for universe in found:
+        _must_change(universe, user)
     if not found.update(deleted_at=None, version=F("version") + 1):
         return None
     return Universe.objects.get(pk=pk)
@@ -220,6 +222,14 @@ def must_own(universe: Universe, user: User) -> None:
     """The database would refuse as well; this says it in words."""
     if universe.owner_id != user.pk:
         raise PermissionDenied(f"{universe.name} is not yours to change. Duplicate it to have one of your own.")
+
+
+def _must_change(universe: Universe, user: User) -> None:
+    """As the database has it: whoever is staff no more changes nothing about what they made public, but makes it
+    private."""
+    must_own(universe, user)
+    if universe.is_public and not user.is_staff:
+        raise PermissionDenied(f"{universe.name} is public, and only staff change that. Make it private first.")
 
 
 def _name(text: str) -> str:

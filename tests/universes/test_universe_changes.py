@@ -152,6 +152,34 @@ class TestShare:
         assert "Everybody&#x27;s" not in signed_in(bob).get("/universes/").text
 
 
+class TestNoStaffAnyMore:
+    """Who made a universe public as staff, and is none any more: only staff change what is public."""
+
+    @pytest.fixture
+    def theirs(self):
+        stella = cast.stella()
+        with tenancy.acting_as(stella):
+            made = catalogue.publish(catalogue.create(stella, "Watched"), stella, public=True)
+        stella.is_staff = stella.is_superuser = False
+        stella.save()
+        return signed_in(stella), made
+
+    @pytest.mark.parametrize("change", ["edit", "archive", "delete"])
+    def test_is_refused_in_words(self, theirs, change):
+        page, made = theirs
+        answer = page.post(f"/universes/{made.pk}/{change}/", {"name": "Mine", "version": stored(made).version})
+        assert (answer.status_code, "Make it private first" in answer.text) == (403, True)
+        assert (stored(made).name, stored(made).archived_at, stored(made).deleted_at) == ("Watched", None, None)
+
+    def test_makes_it_private(self, theirs):
+        page, made = theirs
+        assert "Make it private again" in page.get(f"/universes/{made.pk}/share/").text
+        page.post(f"/universes/{made.pk}/publish/", {"private": "1"})
+        assert not stored(made).is_public
+        assert "Make it public" not in page.get(f"/universes/{made.pk}/share/").text
+        assert page.post(f"/universes/{made.pk}/publish/").status_code == 403
+
+
 class TestHistory:
     @pytest.fixture
     def old(self, alice, chips):
