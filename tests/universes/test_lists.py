@@ -363,6 +363,18 @@ def test_an_undo_takes_back_exactly_what_the_list_did(page, mine, alice):
     assert stays(mine) == before
 
 
+def test_who_has_left_since_the_list_was_looked_at_is_added_again(page, mine, alice):
+    listed("NVDA", "AMD")
+    with tenancy.acting_as(alice):
+        membership.add(mine, alice, ["NVDA", "AMD"])
+    found = kept(brought(page, mine, "NVDA\nAMD"))
+    with tenancy.acting_as(alice):
+        membership.remove(mine, alice, ["AMD"])
+    page.post(f"{found.get_absolute_url()}confirm/")
+    assert {written: row.outcome for written, row in rows(found).items()} == {"NVDA": "already", "AMD": "added"}
+    assert sorted(members(mine)) == ["AMD", "NVDA"]
+
+
 def test_what_was_changed_since_is_left_as_it_is(page, mine, alice):
     listed("A1", "A2", "A3", "A4")
     found = kept(brought(page, mine, "A1 A2 A3 A4"))

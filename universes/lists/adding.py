@@ -54,6 +54,8 @@ def confirm(found: SymbolList, user: User) -> bool:
     base = membership.last_place(found.universe)
     begun = SymbolList.objects.filter(pk=found.pk, state=State.DRAFT).update(state=State.ADDING, base=base)
     found.refresh_from_db()
+    if begun:
+        drafts.look_again(found)
     return bool(begun)
 
 

@@ -112,6 +112,16 @@ def _place(rows: Sequence[SymbolListRow], found: SymbolList) -> None:
         seen.add(_key(row, symbol))
 
 
+def look_again(found: SymbolList) -> None:
+    """Who was a member when the list was looked at may have left since, and then is one to be added."""
+    rows = list(found.rows.filter(group=Group.ALREADY))
+    stored = membership.stored({row.symbol for row in rows})
+    stays = _stays(found.universe, stored.values())
+    gone = [row for row in rows if row.symbol in stored and not _is_there(row, stays[stored[row.symbol].symbol])]
+    settle(found, gone)
+    _write(gone)
+
+
 def _key(row: SymbolListRow, symbol: str) -> tuple[object, ...]:
     return symbol, row.joined_at, row.left_at
 
