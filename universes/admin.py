@@ -154,7 +154,15 @@ class UniverseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return int(universe.size)
 
     def save_model(self, request: HttpRequest, universe: Universe, form: Any, change: bool) -> None:
-        """A stay belongs to whom its universe belongs: the row's policy asks for it."""
+        """A stay belongs to whom its universe belongs: the row's policy asks for it.
+
+        Nobody reads what is their own, and a domain has neither readers nor lists of somebody's.
+        """
+        if change and "owner" in form.changed_data:
+            mine = Q() if universe.owner_id is None else Q(reader=universe.owner_id)
+            universe.shares.filter(mine).delete()
+            if universe.owner_id is None:
+                universe.lists.all().delete()
         super().save_model(request, universe, form, change)
         if change and "owner" in form.changed_data:
             universe.memberships.update(owner_id=universe.owner_id)
@@ -165,6 +173,8 @@ class UniverseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         for row in formset.deleted_objects:
             row.delete()
         for row in sorted(rows, key=lambda row: isinstance(row, Membership) and row.left_at is None):
+            if isinstance(row, Share) and form.instance.owner_id in (None, row.reader_id):
+                continue  # who sees it anyway
             row.owner_id = form.instance.owner_id
             row.save()
 

@@ -8,6 +8,8 @@ from django.test import Client
 from chronos.core import tenancy
 from marketdata.models import Asset
 from tests import cast
+from universes import catalogue
+from universes.lists import drafts, parsing
 from universes.models import Membership, Universe
 
 pytestmark = pytest.mark.usefixtures("house")
@@ -152,6 +154,38 @@ def test_staff_let_a_person_read_what_is_somebodys(page):
     assert "was changed successfully" in answer.text
     with tenancy.acting_as(bob):
         assert Universe.objects.visible_to(bob).get().name == "Hers"
+
+
+@pytest.mark.parametrize("becomes", ["bob's", "the house's"])
+def test_a_universe_goes_to_one_of_its_readers_or_to_the_house(page, becomes):
+    alice, bob = cast.alice(), cast.bob()
+    with tenancy.acting_as(alice):
+        hers = catalogue.create(alice, "Hers")
+        catalogue.share(hers, alice, ["bob"])
+        drafts.keep(hers, alice, parsing.parse_text("NVDA"), "Pasted list")
+    with tenancy.as_system("tests"):
+        share = hers.shares.get()
+    form = {"name": "Hers", "visibility": "public", "owner": bob.pk if becomes == "bob's" else ""}
+    form |= rows("memberships", 0, []) | rows("memberships-2", 0, [])
+    form |= rows("shares", 1, [{"id": share.pk, "universe": hers.pk, "reader": bob.pk}])
+    answer = page.post(f"/admin/universes/universe/{hers.pk}/change/", form, follow=True)
+    assert "was changed successfully" in answer.text
+    with tenancy.as_system("tests"):
+        hers.refresh_from_db()
+        assert hers.owner == (bob if becomes == "bob's" else None)
+        assert hers.shares.count() == 0
+
+
+def test_an_owner_is_no_reader(page):
+    alice = cast.alice()
+    with tenancy.acting_as(alice):
+        hers = catalogue.create(alice, "Hers")
+    form = {"name": "Hers", "visibility": "private", "owner": alice.pk}
+    form |= rows("memberships", 0, []) | rows("memberships-2", 0, []) | rows("shares", 0, [{"reader": alice.pk}])
+    answer = page.post(f"/admin/universes/universe/{hers.pk}/change/", form, follow=True)
+    assert "was changed successfully" in answer.text
+    with tenancy.as_system("tests"):
+        assert hers.shares.count() == 0
 
 
 def test_a_row_of_another_universe_swapped_into_the_form_is_not_touched(page, chips, nvda):
