@@ -127,8 +127,7 @@ def _rebased(assets: list[Asset], days: int) -> dict[int, tuple[list[float], lis
 
     An asset whose candles ended before that, a sample beside live ones, has no part in the comparison.
     """
-    series = preferred(assets)
-    closes = last_closes([(pk, found.timeframe) for pk, found in series.items()], days)
+    closes = last_closes(preferred(assets), days)
     start = max((opens[-1] for opens, _ in closes.values()), default=0.0) - days * DAY
     rebased = {}
     for pk, (opens, values) in closes.items():

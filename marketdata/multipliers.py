@@ -3,7 +3,8 @@
 Stored candles are on the basis that their series says: as they were traded, or divided by every later split.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,6 +48,34 @@ def zone_of(asset: Asset) -> Any:
 def begins(asset: Asset, ex_date: date, timeframe: Timeframe) -> datetime:
     """The first moment at which a candle of this timeframe can be named that is after the action."""
     return datetime.combine(ex_date, time(), UTC if timeframe.is_daily else zone_of(asset))
+
+
+@dataclass(frozen=True)
+class Split:
+    """`begins` is the day that first trades at the new price; `ratio` new shares are one old one."""
+
+    begins: datetime
+    ratio: float
+
+
+def unseen_splits(series: Iterable[Series]) -> dict[int, list[Split]]:
+    """By asset id, oldest first, the believed splits of series whose prices are as they were traded."""
+    assets = [one.asset_id for one in series if one.basis == Basis.RAW]
+    found: dict[int, list[Split]] = {}
+    if assets:
+        believed = CorporateAction.objects.filter(asset__in=assets, kind=Kind.SPLIT, superseded_at=None)
+        for pk, day, value in believed.order_by("ex_date").values_list("asset_id", "ex_date", "value"):
+            found.setdefault(pk, []).append(Split(datetime.combine(day, time(), UTC), float(value)))
+    return found
+
+
+def ratio(splits: Iterable[Split], since: datetime, until: datetime) -> float:
+    """New shares for one old one between two candles: what the earlier one's price is divided by."""
+    shares = 1.0
+    for split in splits:
+        if since < split.begins <= until:
+            shares *= split.ratio
+    return shares
 
 
 def factors(

@@ -1,6 +1,6 @@
 """The last closes of many assets in a few queries, as cells that a page only has to place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +12,7 @@ from chronos.core import figures
 from marketdata import freshness
 from marketdata.calendars import Book
 from marketdata.models import Asset, Series, Timeframe
+from marketdata.multipliers import Split, unseen_splits
 from marketdata.sources import label
 
 POINTS = 30  # closes in a sparkline
@@ -65,7 +66,7 @@ def quotes(assets: Sequence[Asset], points: int = POINTS, now: datetime | None =
     """By asset id, for every asset given; a handful of queries however many there are."""
     now, book = now or timezone.now(), Book()
     best = preferred(assets)
-    closes = last_closes([(pk, series.timeframe) for pk, series in best.items()], points)
+    closes = last_closes(best, points)
     return {asset.pk: _quote(asset, best.get(asset.pk), closes.get(asset.pk), now, book) for asset in assets}
 
 
@@ -80,9 +81,10 @@ def preferred(assets: Iterable[Asset]) -> dict[int, Series]:
 
 
 def last_closes(
-    wanted: Sequence[tuple[int, str]], points: int, until: datetime | None = None
+    wanted: Mapping[int, Series], points: int, until: datetime | None = None
 ) -> dict[int, tuple[list[float], list[float]]]:
-    """(asset id, timeframe) pairs to opens, in seconds since 1970, and closes, oldest first; without candles absent.
+    """By asset id, of the series given for each: opens, in seconds since 1970, and closes, oldest first; without
+    candles absent. Closes before a split are as they would have been after it.
 
     With `until` the last ones that opened then or before. Seconds, because reading thousands of dates would cost more
     than the query.
@@ -90,9 +92,21 @@ def last_closes(
     if not wanted:
         return {}
     with connection.cursor() as cursor:
-        ids, timeframes = [pk for pk, _ in wanted], [timeframe for _, timeframe in wanted]
+        ids, timeframes = list(wanted), [series.timeframe for series in wanted.values()]
         cursor.execute(_LAST_CLOSES, [ids, timeframes, until or _FOREVER, points])
-        return {pk: (opens[::-1], closes[::-1]) for pk, opens, closes in cursor.fetchall()}
+        found = {pk: (opens[::-1], closes[::-1]) for pk, opens, closes in cursor.fetchall()}
+    splits = unseen_splits(series for pk, series in wanted.items() if pk in found)
+    return {pk: _since_splits(*told, splits[pk]) if pk in splits else told for pk, told in found.items()}
+
+
+def _since_splits(
+    opens: list[float], closes: list[float], splits: Sequence[Split]
+) -> tuple[list[float], list[float]]:  # fmt: skip
+    for split in splits:
+        begins = split.begins.timestamp()
+        if begins <= opens[-1]:
+            closes = [close / split.ratio if at < begins else close for at, close in zip(opens, closes, strict=True)]
+    return opens, closes
 
 
 def _quote(

@@ -5,14 +5,15 @@ A window counts back from an asset's own newest candle, so that one that was ask
 older than `STALE`, or the asset has not been there for so long, nothing is told.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
 
-from marketdata.models import Basis, CorporateAction, Series, Timeframe
+from marketdata.models import Series, Timeframe
+from marketdata.multipliers import Split, ratio, unseen_splits
 
 STALE = timedelta(days=10)  # how much older than its day a close may be that a window begins with: longest holidays
 
@@ -88,12 +89,6 @@ class Past:
         return found.by if found else None
 
 
-@dataclass(frozen=True)
-class _Split:
-    begins: datetime
-    ratio: float
-
-
 def past(
     series: Mapping[int, Series], windows: Sequence[str], *, until: datetime | None = None, year: bool = False
 ) -> dict[int, Past]:
@@ -105,7 +100,7 @@ def past(
     stored = {pk: found for pk, found in series.items() if found.last_open is not None}
     if not stored:
         return {}
-    splits = _splits([pk for pk, found in stored.items() if found.basis == Basis.RAW])
+    splits = unseen_splits(stored.values())
     told: dict[int, Past] = {}
     for pk, at, last, volume, before in _rows(stored, windows, until):
         newest = _moment(at)
@@ -114,7 +109,7 @@ def past(
             since, close = before[place], before[len(windows) + place]
             if close and _fits(window, stored[pk]):
                 begin = _moment(since)
-                close /= _ratio(splits.get(pk, ()), begin, newest)
+                close /= ratio(splits.get(pk, ()), begin, newest)
                 found.changes[window] = Change(last / close - 1, begin)
     if year:
         _add_year(told, stored, splits)
@@ -146,7 +141,7 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _add_year(told: dict[int, Past], stored: Mapping[int, Series], splits: Mapping[int, Sequence[_Split]]) -> None:
+def _add_year(told: dict[int, Past], stored: Mapping[int, Series], splits: Mapping[int, Sequence[Split]]) -> None:
     """The lowest and highest price of the year until the newest candle, piece by piece between splits."""
     pieces: list[tuple[int, float, datetime, datetime]] = []
     for pk, found in told.items():
@@ -155,7 +150,7 @@ def _add_year(told: dict[int, Past], stored: Mapping[int, Series], splits: Mappi
         since, until = found.at - timedelta(days=365), found.at + timedelta(microseconds=1)
         marks = [split.begins for split in splits.get(pk, ()) if since < split.begins < until]
         for begin, end in zip([since, *marks], [*marks, until], strict=True):
-            pieces.append((pk, _ratio(splits.get(pk, ()), begin, found.at), begin, end))
+            pieces.append((pk, ratio(splits.get(pk, ()), begin, found.at), begin, end))
     if not pieces:
         return
     values: list[Any] = [
@@ -165,28 +160,7 @@ def _add_year(told: dict[int, Past], stored: Mapping[int, Series], splits: Mappi
     with connection.cursor() as cursor:
         cursor.execute(_ENDS, values)
         for place, low, high in cursor.fetchall():
-            pk, ratio, _, _ = pieces[place]
+            pk, shares, _, _ = pieces[place]
             found = told[pk]
-            found.low = min(low / ratio, found.low if found.low is not None else low / ratio)
-            found.high = max(high / ratio, found.high if found.high is not None else high / ratio)
-
-
-def _splits(assets: Sequence[int]) -> dict[int, list[_Split]]:
-    """The believed splits of these assets, oldest first, each from the day on that trades at the new price."""
-    found: dict[int, list[_Split]] = {}
-    if assets:
-        believed = CorporateAction.objects.filter(
-            asset__in=assets, kind=CorporateAction.Kind.SPLIT, superseded_at=None
-        ).order_by("ex_date")
-        for pk, day, ratio in believed.values_list("asset_id", "ex_date", "value"):
-            found.setdefault(pk, []).append(_Split(datetime(day.year, day.month, day.day, tzinfo=UTC), float(ratio)))
-    return found
-
-
-def _ratio(splits: Iterable[_Split], since: datetime, until: datetime) -> float:
-    """New shares for one old one between two candles: what the earlier one's price is divided by."""
-    ratio = 1.0
-    for split in splits:
-        if since < split.begins <= until:
-            ratio *= split.ratio
-    return ratio
+            found.low = min(low / shares, found.low if found.low is not None else low / shares)
+            found.high = max(high / shares, found.high if found.high is not None else high / shares)

@@ -232,7 +232,7 @@ class _Knower:
                 found.low, found.high = (before.low, before.high) if found.low is None else (found.low, found.high)
 
     def _closes(self, members: Sequence[Member]) -> None:
-        wanted = [(m.asset.pk, self.series[m.asset.pk].timeframe) for m in members if m.asset.pk in self.series]
+        wanted = {m.asset.pk: self.series[m.asset.pk] for m in members if m.asset.pk in self.series}
         closes = quotes.last_closes(wanted, quotes.POINTS, self.at)
         for member in members:
             member.closes = closes.get(member.asset.pk, ([], []))[1]

@@ -2,12 +2,13 @@
 
 import csv
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from chronos.core import tenancy
-from marketdata.models import Asset
+from marketdata import quotes
+from marketdata.models import Asset, Basis, CorporateAction, Series
 from tests import cast
 from tests.prices import stored, walk
 from tests.universes.test_universe_pages import HTMX, made, public, queries
@@ -152,6 +153,18 @@ def test_the_past_has_its_members_and_its_closes(alice, page):
     assert "7 Mar 2024" in text
     assert 'data-symbol="AMD"' not in text
     assert "grip" not in text  # the past is not arranged
+
+
+def test_a_split_is_no_fall(alice, page):
+    asset = stored("NVDA", [1000, 1010, 101, 102], last=datetime(2024, 6, 11, tzinfo=UTC))
+    Series.objects.update(basis=Basis.RAW)
+    CorporateAction.objects.create(asset=asset, kind="split", ex_date=date(2024, 6, 10), value=10, source="file")
+    universe = made(alice, "NVDA")
+    assert '<svg class="spark gain"' in page.get(universe.get_absolute_url()).text
+    assert quotes.quotes([asset])[asset.pk].trend == "gain"
+    day = datetime(2024, 6, 10, 12, tzinfo=UTC)
+    assert quotes.last_closes(quotes.preferred([asset]), 30, day)[asset.pk][1] == [100, 101, 101]
+    assert quotes.last_closes(quotes.preferred([asset]), 30, day - timedelta(days=1))[asset.pk][1] == [1000, 1010]
 
 
 def test_the_file_has_the_chosen_columns_in_full_and_no_formula(page, chips):
