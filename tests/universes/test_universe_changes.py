@@ -1,8 +1,11 @@
 """The pages that change a universe as a whole, and the page of its past."""
 
+import threading
+import time
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from chronos.core import tenancy
@@ -108,6 +111,24 @@ class TestDelete:
     @pytest.mark.parametrize("given", ["x", "-1", "9" * 30, "0", "1' OR 1=1", "²"])
     def test_an_address_that_names_none(self, page, given):
         assert page.get("/universes/", {"deleted": given}).status_code == 200
+
+
+@pytest.mark.parametrize(("change", "answered"), [("delete", 302), ("archive", 404)])
+def test_what_is_deleted_at_the_same_moment_is_no_fault(page, chips, change, answered):
+    answers = []
+
+    def send():
+        answers.append(page.post(f"/universes/{chips.pk}/{change}/").status_code)
+        connection.close()
+
+    sent = threading.Thread(target=send)
+    with tenancy.as_system("tests"):
+        Universe.objects.update(deleted_at=timezone.now())
+        sent.start()
+        time.sleep(0.5)  # it has seen the universe, and waits for its row
+    sent.join()
+    assert answers == [answered]
+    assert stored(chips).archived_at is None
 
 
 class TestShare:

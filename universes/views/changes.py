@@ -1,5 +1,6 @@
 """What can be done to a universe as a whole: described, copied, shared, put away, deleted and taken back."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import messages
@@ -56,7 +57,10 @@ def archive_universe(request: Signed, pk: int) -> HttpResponse:
     """Put it away, or with `back` bring it back."""
     found = owned(request, pk)
     back = "back" in request.POST
-    catalogue.archive(found, request.user, away=not back)
+    try:
+        catalogue.archive(found, request.user, away=not back)
+    except catalogue.Outdated:
+        raise Http404(f"There is no universe {pk} any more.") from None
     if back:
         messages.success(request, f"{found.name} is back among your universes, and refreshed with them.")
         return redirect(found)
@@ -74,7 +78,8 @@ def delete_universe(request: Signed, pk: int) -> HttpResponse:
     if request.method != "POST":
         context = {"universe": found, "goes": _goes(catalogue.dependents(found, request.user))}
         return page(request, "universes/delete.html", context)
-    catalogue.delete(found, request.user)
+    with suppress(catalogue.Outdated):  # sent twice: it is gone already
+        catalogue.delete(found, request.user)
     return redirect(f"{reverse('universes:universes')}?deleted={found.pk}")
 
 
@@ -145,7 +150,10 @@ def publish_universe(request: Signed, pk: int) -> HttpResponse:
     """Staff make it public, or with `private` private again."""
     found = owned(request, pk)
     public = "private" not in request.POST
-    catalogue.publish(found, request.user, public)
+    try:
+        catalogue.publish(found, request.user, public)
+    except catalogue.Outdated:
+        raise Http404(f"There is no universe {pk} any more.") from None
     messages.success(request, f"{found.name} is {'public: everybody here sees it' if public else 'private again'}.")
     return redirect("universes:share", found.pk)
 
