@@ -14,6 +14,7 @@ from tests import cast
 from tests.prices import stored, walk
 from tests.universes.test_universe_pages import HTMX, made, queries
 from universes import performance
+from universes.views import performance as drawn
 
 pytestmark = pytest.mark.usefixtures("house")
 LAST = datetime(2024, 3, 8, tzinfo=UTC)
@@ -164,6 +165,13 @@ def test_spans(alice, span, begins):
 
 
 # --- The pages ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [103, 130, 1_000, 10_000_000, 1e12, 1e30])
+def test_there_are_a_few_levels_however_far_a_line_rose(most):
+    levels = drawn._levels(99, most, False)
+    assert 2 <= len(levels) <= 6
+    assert len(set(np.diff(levels))) <= 1
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ page of its own."""
 import csv
 import io
 from datetime import date
+from itertools import count
 from math import log10
 from typing import Any
 
@@ -246,8 +247,7 @@ def _levels(low: float, high: float, logarithmic: bool) -> list[int]:
         steps = [m * 10**e for e in range(0, 7) for m in (1, 2, 5)]
         inside = [step for step in steps if low <= step <= high]
         return inside if len(inside) <= 8 else [step for step in inside if str(step)[0] == "1"]
-    step = next((s for s in (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2500, 10_000, 50_000)
-                 if (high - low) / s <= 5), 500_000)  # fmt: skip
+    step = next(step for e in count() for m in (1, 2, 5) if (high - low) / (step := m * 10**e) <= 5)
     return [level for level in range(int(low // step) * step, int(high) + step, step) if low <= level <= high]
 
 
