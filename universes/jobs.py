@@ -81,14 +81,34 @@ def run_validate_list(params: OfList, run: Run) -> Outcome:
     """
     with run.acting():
         found = SymbolList.objects.filter(pk=params.list_id).select_related("universe").first()
-        symbols = drafts.symbols_waiting(found) if found else []
     if found is None:
         return Outcome("The list is not there any more, or not yours.", "failed")
+    symbols: list[str] = []
+    counts = Counter[str]()
+    while more := _waiting(found, symbols, run):  # somebody may write another symbol meanwhile
+        symbols += more
+        _ask(found, more, counts, run)
+    said = ", ".join(f"{many:,} {verdict}" for verdict, many in counts.most_common())
+    unasked = counts[verdicts.Verdict.UNVERIFIED.value]
+    state: Literal["done", "partial"] = "partial" if unasked else "done"
+    result: dict[str, Any] = {"answers": dict(counts)}
+    if unasked:
+        result["missing"] = [f"Nobody could be asked about {counted(unasked, 'symbol')}."]
+    return Outcome(f"{counted(len(symbols), 'symbol')} looked up: {said or 'none'}.", state, result)
+
+
+def _waiting(found: SymbolList, asked: list[str], run: Run) -> list[str]:
+    with run.acting():
+        waiting = drafts.symbols_waiting(found)
+    known = set(asked)
+    return [symbol for symbol in waiting if symbol not in known]
+
+
+def _ask(found: SymbolList, symbols: list[str], counts: Counter[str], run: Run) -> None:
     for start in range(0, len(symbols), SUGGESTED_AT_ONCE):
         run.step(0, len(symbols), "Looking for what may have been meant")
         with run.acting():
             drafts.suggest(found, symbols[start : start + SUGGESTED_AT_ONCE])
-    counts = Counter[str]()
     news: list[verdicts.Answer] = []
     stored_at = time.monotonic()
     for number, answer in enumerate(verdicts.ask(symbols, run), start=1):
@@ -98,13 +118,6 @@ def run_validate_list(params: OfList, run: Run) -> Outcome:
             news, stored_at = _told(found, news, run), time.monotonic()
         run.step(number, len(symbols), f"{number} of {len(symbols)} looked up")
     _told(found, news, run)
-    said = ", ".join(f"{many:,} {verdict}" for verdict, many in counts.most_common())
-    unasked = counts[verdicts.Verdict.UNVERIFIED.value]
-    state: Literal["done", "partial"] = "partial" if unasked else "done"
-    result: dict[str, Any] = {"answers": dict(counts)}
-    if unasked:
-        result["missing"] = [f"Nobody could be asked about {counted(unasked, 'symbol')}."]
-    return Outcome(f"{counted(len(symbols), 'symbol')} looked up: {said or 'none'}.", state, result)
 
 
 def _told(found: SymbolList, news: list[verdicts.Answer], run: Run) -> list[verdicts.Answer]:

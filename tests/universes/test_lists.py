@@ -337,6 +337,20 @@ def test_an_answer_that_comes_late_changes_no_decision(page, mine, yahoo):
     assert told == [("GOOGL", "new", "mend"), ("ZZZZ", "unknown", "skip"), ("ZZZZ", "duplicate", "")]
 
 
+def test_what_is_written_while_providers_are_asked_is_asked_for_too(page, mine, yahoo, monkeypatch):
+    found = kept(brought(page, mine, "ZZZA ZZZB"))
+    suggest = drafts.suggest
+
+    def meanwhile(*given):
+        page.post(f"{found.get_absolute_url()}rows/1/", {"symbol": "ZZZC"})
+        suggest(*given)
+
+    monkeypatch.setattr(drafts, "suggest", meanwhile)
+    asked(found)
+    with tenancy.as_system("look"):
+        assert list(found.rows.values_list("symbol", "group")) == [("ZZZC", "unknown"), ("ZZZB", "unknown")]
+
+
 # --- Taking back -------------------------------------------------------------------------------------------------
 
 
