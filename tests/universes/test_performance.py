@@ -117,6 +117,19 @@ def test_who_joined_later_has_no_part_in_what_was_before(alice):
     }  # fmt: skip
 
 
+def test_the_universes_line_begins_with_100_on_a_day_without_any_chosen_one(alice):
+    stored("COIN", [100, 100, 120, 120, 120], last=LAST)
+    stored("STK", [50] * 2, last=LAST)
+    stored("STK", [50], last=LAST - timedelta(days=4))
+    universe = made(alice, "STK", "COIN")
+    since = LAST - timedelta(days=2, hours=12)
+    joined(alice, universe, STK=since, COIN=since)
+    with tenancy.acting_as(alice):
+        told = performance.compare(universe, ["STK"], "max")
+    assert told.universe.values == [None, 100, pytest.approx(110), pytest.approx(110)]
+    assert told.universe.change == pytest.approx(0.1)
+
+
 def test_who_left_has_no_part_afterwards_and_is_not_offered(alice):
     stored("AAA", [100, 100, 100, 100.0], last=LAST), stored("BBB", [100, 110, 121, 133.1], last=LAST)
     universe = made(alice, "AAA", "BBB")
