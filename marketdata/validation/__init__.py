@@ -20,7 +20,6 @@ from hashlib import sha256
 from django.conf import settings
 from django.db import connection
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from chronos.core import jobs, tenancy
@@ -288,8 +287,10 @@ def settle_each(symbols: Sequence[str], wait: Waits, *, again: bool = False) -> 
 
 
 def stale(most: int) -> QuerySet[Asset]:
-    """The assets of which no provider has said anything for VALIDATION_DAYS, or ever; the longest ago first."""
+    """Assets of which no provider has said anything for VALIDATION_DAYS, or ever.
+
+    In no order, so that those of which nobody ever says anything don't come before all others every time.
+    """
     before = timezone.now() - timedelta(days=settings.VALIDATION_DAYS)
     old = (Q(validated_at=None) | Q(validated_at__lt=before)) & (Q(refuted_at=None) | Q(refuted_at__lt=before))
-    said = Greatest("validated_at", "refuted_at")
-    return Asset.objects.filter(old, is_sample=False).order_by(said.asc(nulls_first=True), "pk")[:most]
+    return Asset.objects.filter(old, is_sample=False).order_by("?")[:most]

@@ -116,6 +116,18 @@ def test_it_works(page, mine):
     assert "2 additions taken back." in page.get(answer.url).text
 
 
+def test_who_repeats_a_line_that_is_mended_repeats_nothing(page, mine):
+    """Two lines said NVDA; the first was meant to be AMD: the second is still to be added."""
+    listed("NVDA", "AMD")
+    answer = brought(page, mine, "NVDA\nNVDA")
+    found = kept(answer)
+    with tenancy.as_system("look"):
+        first = found.rows.order_by("number").first()
+    page.post(f"{answer.url}rows/{first.number}/", {"symbol": "AMD"})
+    page.post(f"{answer.url}confirm/")
+    assert sorted(members(mine)) == ["AMD", "NVDA"]
+
+
 def test_nothing_is_added_by_looking(page, mine):
     listed("NVDA")
     page.get(brought(page, mine, "NVDA").url)

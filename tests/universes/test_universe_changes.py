@@ -242,7 +242,10 @@ class TestHistory:
     )  # fmt: skip
     def test_an_address_that_says_nonsense(self, page, old, query):
         assert page.get(f"/universes/{old.pk}/history/", query).status_code == 200
-        assert page.get(f"/universes/{old.pk}/history.csv", query).status_code == 200
+        assert page.get(f"/universes/{old.pk}/history.csv", query).status_code in (200, 400)
+
+    def test_a_file_of_a_window_that_is_none_is_refused_rather_than_of_another(self, page, old):
+        assert "Write both dates" in page.get(f"/universes/{old.pk}/history.csv?since=x").text
 
     def test_the_number_of_queries_does_not_grow(self, alice, page, old, django_assert_num_queries):
         url = f"/universes/{old.pk}/history/?by=month"

@@ -208,7 +208,7 @@ def undo(found: SymbolList, user: User) -> Undone | None:
         return None
     universe = Universe.objects.select_for_update().get(pk=found.universe_id)
     rows = list(found.rows.filter(trace__isnull=False).order_by("-number"))
-    stays = universe.memberships.in_bulk([row.trace["stay"] for row in rows if row.trace])
+    stays = universe.memberships.select_for_update().in_bulk([row.trace["stay"] for row in rows if row.trace])
     report, gone, kept = Undone(), [], []
     changed: dict[int, Membership] = {}
     for row in rows:

@@ -219,7 +219,15 @@ def _mended(found: SymbolList, user: User, pairs: Sequence[tuple[SymbolListRow, 
             raise Malformed(f"{symbol[:60]!r} is no symbol. {row.reason}")
         row.decision = Decision.MEND
     _write(rows)
+    _settle_twins(found)
     return rows
+
+
+def _settle_twins(found: SymbolList) -> None:
+    """A row that repeated one which means something else now repeats nothing, and must not be lost."""
+    twins = list(found.rows.filter(group=Group.DUPLICATE))
+    settle(found, twins)
+    _write(twins)
 
 
 def _write(rows: Sequence[SymbolListRow]) -> None:

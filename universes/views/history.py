@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import BadRequest
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
@@ -68,6 +69,8 @@ def history_csv(request: Signed, pk: int) -> HttpResponse:
     past = Past(found)
     changes = past.timeline()
     window = _Window(request, changes)
+    if window.problem:
+        raise BadRequest(window.problem.partition(" Shown instead")[0])
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(["since", "until", "joins", "leaves", "average_size", "turnover"])
