@@ -144,18 +144,19 @@ def _compared(
     if not lines:
         return told
     drawn[base] = True
+    whole = None
     if held:
         rows = [row for row, asset in enumerate(every) if asset.pk in held]
         inside = _inside(days, [every[row] for row in rows], stays) if weigh == DATED else None
-        level, counts = weighted(days, closes[rows], inside, base)
-        drawn[np.flatnonzero(np.isfinite(level))[:1]] = True  # its 100, be that a day on which no chosen one trades
+        whole, counts = weighted(days, closes[rows], inside, base)
+        told.members = int(counts[-1])
+        drawn[np.flatnonzero(np.isfinite(whole))[:1]] = True  # its 100, be that a day on which no chosen one trades
     kept = np.flatnonzero(drawn)
     told.days = [date.fromordinal(_EPOCH + int(day)) for day in days[kept]]
     told.lines = [Line(asset, hue, _plain(values[kept])) for asset, hue, values in lines]
-    if held:
-        whole = Line(None, 0, _plain(level[kept]))
-        if sum(value is not None for value in whole.values) > 1:
-            told.universe, told.members = whole, int(counts[-1])
+    if whole is not None:
+        line = Line(None, 0, _plain(whole[kept]))
+        told.universe = line if sum(value is not None for value in line.values) > 1 else None
     return told
 
 
