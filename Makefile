@@ -18,9 +18,10 @@ run: .venv/runtime
 test: .venv/development
 	@JOBS=$(JOBS) sh tests/run.sh
 
-# What takes longer: from an empty machine to a dashboard, as root and as a plain user, and the long fuzzing.
+# What takes longer: from an empty machine to a dashboard, killed workers, storms, mutated policies, long walks in a browser.
 prove: .venv/development
-	$(PY) -m pytest tests/prove -m prove -o addopts="-p tests.house -q -s --strict-markers -p no:cacheprovider"
+	@WHICH=prove; CHRONOS_BROWSER=$$($(PY) -m tests.browser.find) || WHICH="prove and not browser"; export CHRONOS_BROWSER; \
+	$(PY) -m pytest tests -m "$$WHICH" -o addopts="-p tests.house -q -s --strict-markers -p no:cacheprovider"
 
 check: .venv/development
 	$(PY) -m ruff check .

@@ -4,13 +4,13 @@
 set -u
 if CHRONOS_BROWSER=$(.venv/bin/python -m tests.browser.find); then
     export CHRONOS_BROWSER
-    exec .venv/bin/python -m pytest -n "${JOBS:-2}" --dist loadfile "$@"
+    exec .venv/bin/python -m pytest -n "${JOBS:-2}" --dist loadfile -m "not prove" "$@"
 fi
 if [ -n "${CHRONOS_REQUIRE_BROWSER:-}" ]; then
     echo "No Chromium could be had, and the browser tests are insisted on." >&2
     exit 1
 fi
-.venv/bin/python -m pytest -n "${JOBS:-2}" --dist loadfile -m "not browser" "$@"
+.venv/bin/python -m pytest -n "${JOBS:-2}" --dist loadfile -m "not browser and not prove" "$@"
 status=$?
 echo
 echo "=================================================================================="

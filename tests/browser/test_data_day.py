@@ -14,6 +14,7 @@ from tests.prices import stored, walk
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.prove
 def test_history_is_fetched_and_what_is_held_is_decided_about(visit, okx):
     set_chain("crypto", ["okx"], "a test")
     coin = Asset.objects.create(symbol="BTC-USDT", asset_class="crypto")

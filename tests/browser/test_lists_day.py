@@ -26,6 +26,7 @@ def generated(count):
     return list(found)[:count]
 
 
+@pytest.mark.prove
 def test_5000_symbols_with_typos_become_members_and_go_again(visit, yahoo):
     alice = cast.alice()
     symbols = generated(4_990)

@@ -106,6 +106,7 @@ def test_the_first_to_leave_stops_nothing_and_the_last_stops_all(var):
     assert is_gone(pid)
 
 
+@pytest.mark.prove
 def test_a_killed_user_does_not_keep_them_running(var):
     """The lock goes with its process, so the next one to leave is the last."""
     code = (

@@ -69,6 +69,7 @@ ingest(Asset.objects.get(), "1m", minutes(0, 4 * BATCH), source="test")
 """
 
 
+@pytest.mark.prove
 def test_a_writer_that_is_killed_leaves_whole_batches_and_can_begin_again():
     acme = Asset.objects.create(symbol="ACME")
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "chronos.settings"}
