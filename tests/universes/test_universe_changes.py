@@ -233,19 +233,20 @@ class TestHistory:
         assert page.get(f"/universes/{empty.pk}/history.csv").status_code == 200
 
     @pytest.mark.parametrize(
-        "query",
+        ("query", "file"),
         [
-            {"since": "x"}, {"since": "2024-13-01"}, {"since": "2030-01-01"}, {"until": "1800-01-01"},
-            {"since": "0001-01-01", "by": "month"}, {"since": "9999-12-31", "until": "9999-12-31"}, {"by": "'; --"},
-            {"range": "9" * 30}, {"page": "9" * 30}, {"since": "2024-01-02", "until": "2024-01-01"},
+            ({"since": "x"}, 400), ({"since": "2024-13-01"}, 400), ({"since": "2030-01-01"}, 400),
+            ({"until": "1800-01-01"}, 400), ({"since": "0001-01-01", "by": "month"}, 200),
+            ({"since": "9999-12-31", "until": "9999-12-31"}, 400), ({"by": "'; --"}, 200), ({"range": "9" * 30}, 200),
+            ({"page": "9" * 30}, 200), ({"since": "2024-01-02", "until": "2024-01-01"}, 400),
         ],
     )  # fmt: skip
-    def test_an_address_that_says_nonsense(self, page, old, query):
+    def test_an_address_that_says_nonsense(self, page, old, query, file):
+        """The page shows the whole past and says so; a file of another window than was asked for is refused."""
         assert page.get(f"/universes/{old.pk}/history/", query).status_code == 200
-        assert page.get(f"/universes/{old.pk}/history.csv", query).status_code in (200, 400)
-
-    def test_a_file_of_a_window_that_is_none_is_refused_rather_than_of_another(self, page, old):
-        assert "Write both dates" in page.get(f"/universes/{old.pk}/history.csv?since=x").text
+        answer = page.get(f"/universes/{old.pk}/history.csv", query)
+        assert answer.status_code == file
+        assert file == 200 or "Write both dates" in answer.text or "must begin before" in answer.text
 
     def test_the_number_of_queries_does_not_grow(self, alice, page, old, django_assert_num_queries):
         url = f"/universes/{old.pk}/history/?by=month"
