@@ -193,10 +193,12 @@ class _Knower:
 
     def __init__(self, every: Sequence[Member], at: datetime | None) -> None:
         self.at, self.now, self.book = at, timezone.now(), Book()
-        self.series: dict[int, Series] = quotes.preferred([member.asset for member in every])
+        self.series: dict[int, Series] = {}
         self.known: dict[str, set[int]] = {}
 
     def learn(self, members: Sequence[Member], needs: set[str]) -> None:
+        if needs - {"state"} and (lacking := self._lacking(members, {"series"})):
+            self.series |= quotes.preferred([member.asset for member in lacking])
         self._prices(members, needs & {"past", "year", *returns.WINDOWS})
         if "closes" in needs and (lacking := self._lacking(members, {"closes"})):
             self._closes(lacking)

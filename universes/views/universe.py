@@ -142,17 +142,19 @@ def _table(request: Signed, found: Universe, at: datetime | None, *, editable: b
     wanted = table.wish(request.GET, _usual(request))
     told = table.read(found, wanted, at)
     shown = tuple(column for column in wanted.columns if column.key not in ("place", "symbol"))
-    rows = [cells.row(member, shown, wanted.sort.key, found.get_absolute_url()) for member in told.rows]
     keys = {column.key for column in wanted.columns}
+    placed, state = "place" in keys, request.GET.urlencode()
+    movable = editable and wanted.arranged and placed
+    layout = cells.Layout(shown, wanted.sort.key, found.get_absolute_url(), state, placed, editable, movable)
     return {
-        "rows": rows,
-        "count": _count(told, rows),
+        "rows": cells.rows(told.rows, layout),
+        "count": _count(told),
         "empty": told.total == 0,
         "total": figures.counted(told.total, "asset"),
         "wish": wanted,
-        "placed": "place" in keys,
+        "placed": placed,
         "editable": editable,
-        "movable": editable and wanted.arranged and "place" in keys,
+        "movable": movable,
         "following": told.following,
         "headings": {column.key: _heading(request, column, wanted) for column in wanted.columns},
         "shown": shown,
@@ -160,7 +162,7 @@ def _table(request: Signed, found: Universe, at: datetime | None, *, editable: b
         "facets": [(one, told.facets[one.key]) for one in table.FILTERS if one.key in told.facets],
         "tags": [facet.value for facet in told.facets.get("tag", ()) if facet.value != table.UNKNOWN],
         "chips": _chips(request, wanted),
-        "state": request.GET.urlencode(),
+        "state": state,
         "query": chosen(request),
         "doubtful": told.doubtful,
         "facts_shown": bool(keys & {"cap", "pe", "yield"}),
@@ -169,11 +171,11 @@ def _table(request: Signed, found: Universe, at: datetime | None, *, editable: b
     }
 
 
-def _count(told: Table, rows: list[dict[str, Any]]) -> str:
+def _count(told: Table) -> str:
     words = figures.counted(told.total, "asset")
     if told.matching != told.total or told.wish.filtered:
         words = f"{figures.integer(told.matching)} of {words}"
-    without = sum(row["silent"] for row in rows)
+    without = sum(member.past is None for member in told.rows)
     return f"{words}, {without} {'shown ' if told.pages > 1 else ''}without candles" if without else words
 
 
