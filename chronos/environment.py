@@ -62,6 +62,7 @@ class Environment(BaseSettings):
     alphavantage_api_key: SecretStr | None = None
     alphavantage_requests_per_second: float = Field(default=1.0, gt=0, le=50)
     alphavantage_requests_per_day: int = Field(default=25, ge=1)
+    api_requests_per_minute: int = Field(default=1200, ge=1, le=1_000_000)
     validation_requests_per_minute: int = Field(default=5, ge=1, le=10_000)
     validation_days: int = Field(default=30, ge=1, le=3_650)
     backfill_days_of_days: int = Field(default=1_827, ge=1, le=40_000)

@@ -310,6 +310,7 @@ ALPHAVANTAGE_BASE_URL = ENVIRONMENT.alphavantage_base_url
 ALPHAVANTAGE_API_KEY = ENVIRONMENT.alphavantage_api_key.get_secret_value() if ENVIRONMENT.alphavantage_api_key else ""
 ALPHAVANTAGE_REQUESTS_PER_SECOND = ENVIRONMENT.alphavantage_requests_per_second
 ALPHAVANTAGE_REQUESTS_PER_DAY = ENVIRONMENT.alphavantage_requests_per_day
+API_REQUESTS_PER_MINUTE = ENVIRONMENT.api_requests_per_minute
 VALIDATION_REQUESTS_PER_MINUTE = ENVIRONMENT.validation_requests_per_minute
 VALIDATION_DAYS = ENVIRONMENT.validation_days
 BACKFILL_DAYS = {  # by the kind of timeframe

@@ -217,7 +217,7 @@ def _refused(request: HttpRequest, exception: Exception, *, status: int) -> Http
     page must not ask the database for anything, neither the frame's count of jobs nor its banner.
     """
     said = exception.args[0] if exception.args and isinstance(exception.args[0], str) else ""
-    if hasattr(request, "api_token"):
+    if hasattr(request, "api_token") or request.path.startswith("/api/"):
         return tokens.refused(status, said)
     context = {"said": said, "unfinished_jobs": 0, "provider_faults": ()}
     return render(request, f"{status}.html", context, status=status)

@@ -14,6 +14,7 @@ earlier attempt has already committed. It never holds a transaction while it wai
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import threading
@@ -35,8 +36,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 from pydantic import BaseModel, ValidationError
 
-from chronos.core import logs, tenancy
-from chronos.core.models import Job, JobLine, User, digest
+from chronos.core import logs, tenancy, tokens
+from chronos.core.models import ApiToken, Job, JobLine, User, digest
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", bound=BaseModel)
@@ -46,6 +47,7 @@ LEASE = timedelta(seconds=settings.JOB_LEASE_SECONDS)
 HEARTBEAT_SECONDS = settings.JOB_LEASE_SECONDS / 10
 WAKE_AGAIN = timedelta(seconds=settings.JOB_WAKE_AGAIN_SECONDS)  # a queued job that nobody took is announced again
 HELPERS = 32  # threads that wait for the outside: more than any job has at once, abandoned ones included
+DAY = timedelta(hours=24)
 ATTEMPTS = 5  # a job that kills its worker this often is the cause, not the victim
 CHANNEL = f"chronos:jobs:{digest(settings.SECRET_KEY)[:12]}"  # publishing ignores database numbers: say whose
 
@@ -56,6 +58,14 @@ class UnknownKind(Exception):
 
 class BadParams(Exception):
     """The parameters do not fit the kind; the text names each."""
+
+
+class BudgetSpent(Exception):
+    """The token that asks has had its worker time of the day. `seconds`: until some of it is free again."""
+
+    def __init__(self, minutes: int, seconds: int) -> None:
+        super().__init__(f"This token's jobs have had their {minutes} minutes of worker time of the last 24 hours.")
+        self.seconds = seconds
 
 
 class Stopped(BaseException):
@@ -122,9 +132,12 @@ def start(
     """Queue a job; with a `key`, the unfinished one of that owner, kind and key if there is one.
 
     Call it inside `acting_as(owner)` or, for the house's own work (`owner=None`), inside `as_system`.
-    Raises `UnknownKind` and `BadParams`.
+    Raises `UnknownKind`, `BadParams` and, for a program whose token has a budget, `BudgetSpent`.
     """
     declared = kind_named(kind)
+    token = tokens.in_use.get()
+    if token is not None and (left := budget_of(token)) is not None and left.seconds <= 0:
+        raise BudgetSpent(token.compute_minutes or 0, left.free_in)
     try:
         checked = declared.params.model_validate(params if isinstance(params, dict) else params.model_dump())
     except ValidationError as error:
@@ -137,6 +150,7 @@ def start(
         key=key,
         params=checked.model_dump(mode="json"),
         rerun_of=rerun_of,
+        token=token,
     )
     try:
         with transaction.atomic():
@@ -150,6 +164,29 @@ def start(
         wanted.save(force_insert=True)
     transaction.on_commit(lambda: wake(wanted))
     return wanted
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Of a token's worker time of the last 24 hours, in seconds: what is left, and when some is free again."""
+
+    seconds: float
+    free_in: int
+
+
+def budget_of(token: ApiToken) -> Budget | None:
+    """None if its jobs may take as long as they like. What is still running counts until now."""
+    if token.compute_minutes is None:
+        return None
+    now = timezone.now()
+    day = Job.objects.filter(token=token, started_at__isnull=False).filter(
+        Q(finished_at=None) | Q(finished_at__gt=now - DAY)
+    )
+    times = day.values_list("started_at", "finished_at")
+    spans = [(max(began, now - DAY), ended or now) for began, ended in times if began]
+    spent = sum(((ended - began).total_seconds() for began, ended in spans), 0.0)
+    first = min((ended for _, ended in spans), default=now)
+    return Budget(60 * token.compute_minutes - spent, max(1, math.ceil((first + DAY - now).total_seconds())))
 
 
 def wake(waiting: Job) -> None:

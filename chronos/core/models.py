@@ -75,12 +75,33 @@ class ApiToken(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    compute_minutes = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Worker time a day that jobs started with it may take; empty: any"
+    )
 
     class Meta:
         ordering: ClassVar = ["name", "pk"]
 
     def __str__(self) -> str:
         return self.name
+
+
+class IdempotencyKey(models.Model):
+    """What the API answered to a request that is to be done once; kept for a day."""
+
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=200)
+    asked = models.CharField(max_length=64, help_text="A hash of the request")
+    status = models.PositiveSmallIntegerField(default=0)
+    answer = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["owner", "key"], name="core_idempotencykey_once")]
+        indexes: ClassVar = [models.Index(fields=["created_at"], name="core_idempotencykey_age")]
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -131,6 +152,8 @@ class Job(models.Model):
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     rerun_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="reruns",
                                  db_constraint=False)  # fmt: skip
+    token = models.ForeignKey(ApiToken, on_delete=models.SET_NULL, null=True, blank=True, related_name="jobs",
+                              db_constraint=False, help_text="What it was started with, if by a program")  # fmt: skip
     created_at = models.DateTimeField(auto_now_add=True)
     woken_at = models.DateTimeField(null=True, blank=True, help_text="When a worker was last told of it")
     started_at = models.DateTimeField(null=True, blank=True)

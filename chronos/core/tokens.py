@@ -8,16 +8,17 @@ import re
 import secrets
 import string
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.db.models import Q
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from chronos.core import tenancy
+from chronos.core.envelope import Refused
 from chronos.core.models import ApiToken, User, digest
 
 PREFIX = "chr_"
@@ -37,7 +38,12 @@ class TooMany(Exception):
 
 
 def issue(
-    owner: User, name: str, *, may_write: bool = False, lifetime: timedelta | None = None
+    owner: User,
+    name: str,
+    *,
+    may_write: bool = False,
+    lifetime: timedelta | None = None,
+    compute_minutes: int | None = None,
 ) -> tuple[ApiToken, str]:
     """A new token and its secret, which is nowhere afterwards. Call it as its owner. Raises `TooMany`."""
     if ApiToken.objects.filter(owner=owner).count() >= MOST:
@@ -50,6 +56,7 @@ def issue(
         hint=secret[-4:],
         may_write=may_write,
         expires_at=timezone.now() + lifetime if lifetime else None,
+        compute_minutes=compute_minutes,
     )
     return token, secret
 
@@ -83,41 +90,34 @@ def open_to_tokens(view: View) -> View:
     return view
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """In JSON for programs, in the words and the header of RFC 6750."""
-
-    status: int
-    error: str
-    message: str
-
-    def answer(self) -> JsonResponse:
-        response = JsonResponse({"error": self.error, "message": self.message}, status=self.status)
-        response.headers["Cache-Control"] = "no-store"
-        if self.status in (401, 403):
-            response.headers["WWW-Authenticate"] = f'Bearer realm="Chronos", error="{self.error}"'
-        return response
+def _refusal(status: int, error: str, message: str, remedy: str = "") -> Refused:
+    """In the words and with the header of RFC 6750."""
+    named = {"WWW-Authenticate": f'Bearer realm="Chronos", error="{error}"'} if status in (401, 403) else {}
+    return Refused(error, message, remedy, status=status, headers=named)
 
 
-IN_THE_ADDRESS = Refusal(
-    400, "invalid_request",
-    "An API token does not belong in an address, where logs and histories keep it. Revoke it in the settings, and send"
-    " the new one in a header: Authorization: Bearer …",
+IN_THE_ADDRESS = _refusal(
+    400, "invalid_request", "An API token does not belong in an address, where logs and histories keep it.",
+    "Revoke it in the settings, and send the new one in a header: Authorization: Bearer …",
 )  # fmt: skip
-BAD = Refusal(401, "invalid_token", "This API token is unknown, revoked or expired. Make another in the settings.")
-NOT_HERE = Refusal(403, "insufficient_scope", "This address is for people, not for API tokens.")
-ONLY_READS = Refusal(
-    403, "insufficient_scope", "This API token may only read. Make one that may write in the settings."
-)
+BAD = _refusal(401, "invalid_token", "This API token is unknown, revoked or expired.", "Make another in the settings.")
+NOT_HERE = _refusal(403, "insufficient_scope", "This address is for people, not for API tokens.",
+                    "Look into the OpenAPI document for what programs may ask.")  # fmt: skip
+ONLY_READS = _refusal(403, "insufficient_scope", "This API token may only read.",
+                      "Make one that may write in the settings.")  # fmt: skip
 
 
-def refused(status: int, said: str) -> JsonResponse:
+def refused(status: int, said: str) -> HttpResponse:
     """What a view refuses to a program, which has no use for a page."""
     error, message = {
         400: ("invalid_request", "The request can't be read."),
         403: ("insufficient_scope", "Its person may not do this."),
     }.get(status, ("not_found", "There is nothing at this address."))
-    return Refusal(status, error, said or message).answer()
+    return _refusal(status, error, said or message).answer()
+
+
+# The token that the request at hand came with: a job that is started meanwhile is its.
+in_use: ContextVar[ApiToken | None] = ContextVar("the token in use", default=None)
 
 
 class BearerMiddleware:
@@ -136,7 +136,11 @@ class BearerMiddleware:
         if token is None:
             return BAD.answer()
         self._let_in(request, token)
-        return self.get_response(request)
+        before = in_use.set(token)
+        try:
+            return self.get_response(request)
+        finally:
+            in_use.reset(before)
 
     @staticmethod
     def _let_in(request: HttpRequest, token: ApiToken) -> None:
@@ -156,6 +160,6 @@ class BearerMiddleware:
             return None
         if not getattr(view, "open_to_tokens", False):
             return NOT_HERE.answer()
-        if request.method not in SAFE and not token.may_write:
+        if request.method not in SAFE and not token.may_write and not getattr(view, "only_reads", False):
             return ONLY_READS.answer()
         return None

@@ -16,7 +16,7 @@ from django.contrib.sessions.backends.db import SessionStore
 
 from chronos.core import accounts, tenancy
 from chronos.core.database import conninfo
-from chronos.core.models import ApiToken, Job, JobLine, User
+from chronos.core.models import ApiToken, IdempotencyKey, Job, JobLine, User
 from marketdata.models import Asset
 from tests import cast
 from universes.models import Membership, Share, SymbolList, SymbolListRow, Universe
@@ -58,6 +58,7 @@ class Battlefield:
         row = SymbolListRow.objects.create(symbol_list=brought, owner=owner, number=1, line=1, written="MSFT",
                                            symbol="MSFT", group="new", note=name)  # fmt: skip
         token = ApiToken.objects.create(owner=owner, name=f"token of {name}", digest=f"digest of {owner}")
+        answered = IdempotencyKey.objects.create(owner=owner, key=f"key of {owner}", asked="hash", answer=name)
         Authenticator.objects.create(user=owner, type="totp", data={"secret": name})
         passkey = Authenticator.objects.create(user=owner, type="webauthn", data={"name": f"passkey of {name}"})
         return {
@@ -70,6 +71,7 @@ class Battlefield:
             "core_job": job.pk,
             "core_jobline": line.pk,
             "core_apitoken": token.pk,
+            "core_idempotencykey": answered.pk,
         }
 
     def _ways_in_of(self, person: User, words: str) -> dict[str, int]:
@@ -87,7 +89,17 @@ class Battlefield:
         with tenancy.as_system("compare"):
             work = {
                 model._meta.db_table: list(model.objects.filter(owner=owner).order_by("pk").values())
-                for model in (Universe, Share, Membership, SymbolList, SymbolListRow, Job, JobLine, ApiToken)
+                for model in (
+                    Universe,
+                    Share,
+                    Membership,
+                    SymbolList,
+                    SymbolListRow,
+                    Job,
+                    JobLine,
+                    ApiToken,
+                    IdempotencyKey,
+                )
             }
             keys = {"mfa_authenticator": list(Authenticator.objects.filter(user=owner).order_by("pk").values())}
         ways_in = {
@@ -225,7 +237,7 @@ def _reader(connection: psycopg.Connection, field: Battlefield) -> Iterator[str]
                           f"UPDATE {table} SET owner_id = {rita} WHERE id = {hers[table]}"):  # fmt: skip
             if _rows(connection, rita, statement):
                 yield f"Rita could: {statement}"
-    for table in ("core_job", "core_jobline", "core_apitoken", "mfa_authenticator",
+    for table in ("core_job", "core_jobline", "core_apitoken", "core_idempotencykey", "mfa_authenticator",
                   "universes_symbollist", "universes_symbollistrow"):  # fmt: skip
         if _rows(connection, rita, f"SELECT 1 FROM {table} WHERE id = {hers[table]}"):
             yield f"Rita could see Alice's row of {table}"

@@ -13,6 +13,13 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 # Parameters by the route's name, else by its namespace. A `{name}` is looked up in the scene.
 PARAMETERS: dict[str, dict[str, str]] = {
     "universes": {"pk": "{universe}", "symbol": "{symbol}", "list_pk": "{list}", "row": "1", "form": "csv"},
+    "api": {
+        "universe_id": "{universe}",
+        "symbol": "{symbol}",
+        "job_id": "{job}",
+        "token_id": "{token}",
+        "username": "rita",
+    },
     "marketdata": {"symbol": "{symbol}", "provider": "twelvedata", "asset_class": "stock"},
     "core:job": {"pk": "{job}"},
     "core:cancel-job": {"pk": "{job}"},

@@ -14,8 +14,8 @@ from chronos.core import figures
 from chronos.core.hypermedia import Signed, page
 from universes import catalogue
 from universes.forms import EditForm, ShareForm
+from universes.loading import owned, seen
 from universes.models import Universe, Visibility
-from universes.views.loading import owned, seen
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

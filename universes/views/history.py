@@ -17,8 +17,8 @@ from chronos.core import figures
 from chronos.core.hypermedia import Signed, page
 from marketdata.views import page_number
 from universes.history import Change, Past, Turnover
+from universes.loading import seen
 from universes.models import Universe
-from universes.views.loading import seen
 
 PRESETS = (("1y", "1 Y", 366), ("5y", "5 Y", 1827), ("all", "All", None))  # in days
 PERIODS = (("month", "Month"), ("quarter", "Quarter"), ("year", "Year"))

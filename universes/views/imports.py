@@ -19,8 +19,8 @@ from marketdata.views import paged, searched
 from universes import jobs
 from universes.catalogue import UNDO, Malformed
 from universes.lists import adding, drafts, parsing, reading
+from universes.loading import owned
 from universes.models import SymbolList, SymbolListRow, Universe
-from universes.views.loading import owned
 
 A_PAGE = 50
 SHOWN_BEFORE = 10  # lists brought before

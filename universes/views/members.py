@@ -16,8 +16,8 @@ from marketdata.views.upkeep import started
 from universes import membership
 from universes.catalogue import Malformed, Outdated
 from universes.forms import MemberForm
+from universes.loading import owned, seen
 from universes.models import Membership, Universe
-from universes.views.loading import owned, seen
 from universes.views.universe import address, as_on_the_page, members_page
 
 

@@ -18,9 +18,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 from chronos.core import figures
 from chronos.core.hypermedia import Signed, page, wants_part
 from universes import performance as compared
+from universes.loading import seen
 from universes.models import Universe
 from universes.performance import Comparison, Line
-from universes.views.loading import seen
 from universes.views.universe import COMPARED, as_on_the_page, moment
 
 WIDTH, HEIGHT = 1000, 1000  # of the drawing's view box; the page stretches it

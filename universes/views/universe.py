@@ -21,10 +21,10 @@ from marketdata.forms import BackfillForm
 from marketdata.views import heading
 from universes import columns, membership, table
 from universes.forms import SymbolsForm
+from universes.loading import owned, seen
 from universes.models import Universe
 from universes.table import Table, Wish
 from universes.views import cells
-from universes.views.loading import owned, seen
 
 OWN_COLUMNS, LAST_COLUMNS = "chronos_columns_own", "chronos_columns"  # cookies: of this universe, of whichever was last
 COMPARED = ("compare", "span", "scale", "weigh")  # what the comparison above the table is made by

@@ -8,7 +8,7 @@ from marketdata.forms import BackfillForm
 from marketdata.models import Timeframe
 from marketdata.views.upkeep import form_again, started
 from universes import jobs
-from universes.views.loading import seen
+from universes.loading import seen
 
 
 @require_POST

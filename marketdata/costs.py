@@ -1,0 +1,55 @@
+"""What long work would take before it is begun: series, requests to providers, and seconds by their limits."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from marketdata.models import Asset, Series, Timeframe
+from marketdata.providers.base import ProviderError
+from marketdata.walks import planned, sources
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`requests` are the windows that each series' first provider will be asked for, as far as one can know: others
+    may be asked as well, or answer less. `seconds` counts those providers' paces alone, each working beside the others.
+    """
+
+    series: int
+    requests: int
+    seconds: float
+
+
+def of_refresh(assets: Iterable[Asset], timeframe: Timeframe) -> Cost:
+    """What is new of each since its newest candle."""
+    given = list(assets)
+    stored = Series.objects.filter(asset__in=[asset.pk for asset in given], timeframe=timeframe)
+    newest = dict(stored.values_list("asset_id", "last_open"))
+    return _cost([(asset, newest.get(asset.pk)) for asset in given], timeframe)
+
+
+def of_backfill(assets: Iterable[Asset], timeframe: Timeframe, since: datetime | None) -> Cost:
+    """The history of each since then, or as far back as usual, without what is covered."""
+    return _cost([(asset, since) for asset in assets], timeframe)
+
+
+def _cost(wanted: list[tuple[Asset, datetime | None]], timeframe: Timeframe) -> Cost:
+    now = timezone.now()
+    requests: Counter[str] = Counter()
+    pace: dict[str, float] = {}
+    series = 0
+    for asset, since in wanted:
+        if asset.is_sample:
+            continue
+        series += 1
+        try:
+            first = sources(asset)[0]
+            pace[first.name] = first.requests_per_second
+            requests[first.name] += planned(asset, timeframe, since, now, first)
+        except ProviderError:  # nobody to ask: said when it is the asset's turn
+            continue
+    seconds = max((many / pace[name] for name, many in requests.items()), default=0.0)
+    return Cost(series, requests.total(), round(seconds, 1))

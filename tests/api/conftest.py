@@ -1,0 +1,15 @@
+import pytest
+
+from tests import cast
+from tests.api.program import Program
+
+
+@pytest.fixture
+def alice():
+    return cast.alice()
+
+
+@pytest.fixture
+def hers(alice):
+    """Alice's program, which may write."""
+    return Program.of(alice)
