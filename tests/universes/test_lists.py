@@ -186,6 +186,21 @@ def test_all_first_suggestions_at_once(page, mine, yahoo):
     assert set(members(mine)) == {"GOOGL", "NVDA", "ZZZZZZ"}
 
 
+def test_a_suggestion_that_is_no_symbol_is_passed_over(page, mine, yahoo):
+    listed("GOOGL", "NVDA")
+    found = kept(brought(page, mine, "GOGL NVDAA"))
+    asked(found)
+    url = found.get_absolute_url()
+    with tenancy.as_system("a directory that has become worse"):
+        found.rows.filter(written="NVDAA").update(suggestions=["n$ne", "NVDA"])
+    for bad in ("n$ne", "<b>", "x" * 500):
+        assert "is no symbol" in page.post(f"{url}rows/2/", {"use": bad}, headers=HTMX).text
+    for many in (1, 1):
+        answer = page.post(f"{url}decide/", {"decision": "mend", "group": "unknown"}, headers=HTMX)
+        assert f"{many} first suggestion taken." in answer.text
+    assert [(row.symbol, row.decision) for row in rows(found).values()] == [("GOOGL", "mend"), ("NVDA", "mend")]
+
+
 def test_what_is_left_out_is_told(page, mine, yahoo):
     listed("NVDA", "MSFT")
     found = kept(brought(page, mine, "NVDA MSFT GOGL x$"))

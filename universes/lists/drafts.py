@@ -191,14 +191,25 @@ def mend(found: SymbolList, user: User, number: int, symbol: str) -> SymbolListR
     row = _row(found, user, number)
     if row.symbol and row.group == Group.MALFORMED:
         raise Malformed(f"Its symbol is not what is wrong: {row.reason} Mend the file and import it again.")
-    return _mended(found, user, [(row, symbol)])[0]
+    if not _mended(found, [(row, symbol)]):
+        raise Malformed(f"{symbol[:60]!r} is no symbol. {row.reason}")
+    return row
 
 
 def mend_all(found: SymbolList, user: User, group: str) -> int:
-    """Take the first suggestion for all of a group that have one and about which nothing is decided; how many."""
+    """Take the first suggestion for all of a group that have one and about which nothing is decided; how many.
+
+    A suggestion that is itself no symbol is dropped, and its row waits for the next one.
+    """
     _draft(found, user)
     rows = found.rows.filter(group=group, decision="").exclude(suggestions=[])
-    return len(_mended(found, user, [(row, row.suggestions[0]) for row in rows]))
+    suggested = {row.number: row.suggestions for row in rows}
+    taken = _mended(found, [(row, row.suggestions[0]) for row in rows])
+    useless = suggested.keys() - {row.number for row in taken}
+    for row in (left := list(found.rows.filter(number__in=useless))):
+        row.suggestions = suggested[row.number][1:]
+    write(left, "suggestions")
+    return len(taken)
 
 
 def decide_all(found: SymbolList, user: User, group: str, decision: str) -> int:
@@ -208,19 +219,19 @@ def decide_all(found: SymbolList, user: User, group: str, decision: str) -> int:
     return rows.filter(group__in=DECIDABLE).update(decision=decision)
 
 
-def _mended(found: SymbolList, user: User, pairs: Sequence[tuple[SymbolListRow, str]]) -> list[SymbolListRow]:
+def _mended(found: SymbolList, pairs: Sequence[tuple[SymbolListRow, str]]) -> list[SymbolListRow]:
+    """Those of the rows for which another symbol was taken; where that is none either, nothing is stored."""
     rows = []
     for row, symbol in pairs:
         row.symbol, row.reason, row.suggestions = symbol[:60], "", []
         rows.append(row)
     settle(found, rows)
-    for row, symbol in pairs:
-        if row.group == Group.MALFORMED:
-            raise Malformed(f"{symbol[:60]!r} is no symbol. {row.reason}")
+    taken = [row for row in rows if row.group != Group.MALFORMED]
+    for row in taken:
         row.decision = Decision.MEND
-    _write(rows)
+    _write(taken)
     _settle_twins(found)
-    return rows
+    return taken
 
 
 def _settle_twins(found: SymbolList) -> None:
