@@ -86,7 +86,8 @@ def _write(universe: Universe, version: int | None, **told: object) -> None:
     found = Universe.objects.kept().filter(pk=universe.pk)
     if version is not None:
         found = found.filter(version=version)
-    if not found.update(version=F("version") + 1, changed_at=timezone.now(), **told):
+    written = found.update(version=F("version") + 1, changed_at=timezone.now(), **told)
+    if not written and not Universe.objects.kept().filter(pk=universe.pk, **told).exists():  # unless it is sent twice
         raise Outdated(f"{universe.name} was changed elsewhere since this page was opened.")
     universe.refresh_from_db()
 

@@ -128,15 +128,18 @@ def annotate(
 ) -> Membership:
     """Write a member's note and tags. With `version`, as it was read, a change made since is not overwritten.
 
-    Raises `Malformed`, `Outdated`, and `Membership.DoesNotExist` if it is no member.
+    What is sent twice has been written once, which is no conflict. Raises `Malformed`, `Outdated`, and
+    `Membership.DoesNotExist` if it is no member.
     """
     must_own(universe, user)
     told = {"note": clean_note(note), "tags": clean_tags(tags)}
     stay = universe.memberships.current().get(asset__symbol=canonical(symbol))
     found = Membership.objects.filter(pk=stay.pk, **({} if version is None else {"version": version}))
-    if not found.update(version=F("version") + 1, **told):
+    written = found.update(version=F("version") + 1, **told)
+    now = universe.memberships.select_related("asset").get(pk=stay.pk)
+    if not written and {"note": now.note, "tags": now.tags} != told:
         raise Outdated(f"The note on {symbol} was changed elsewhere since it was opened.")
-    return universe.memberships.select_related("asset").get(pk=stay.pk)
+    return now
 
 
 def retag(

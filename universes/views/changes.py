@@ -87,6 +87,8 @@ def delete_universe(request: Signed, pk: int) -> HttpResponse:
 def undelete_universe(request: Signed, pk: int) -> HttpResponse:
     found = catalogue.undelete(pk, request.user)
     if found is None:
+        if back := Universe.objects.kept().filter(pk=pk, owner=request.user).first():  # sent twice
+            return redirect(back)
         raise Http404(f"There is no deleted universe {pk} to take back.")
     messages.success(request, f"{found.name} is back as it was.")
     return redirect(found)
