@@ -54,6 +54,7 @@ _PAGES = (
     ("core:activity", "Activity", "activity", "jobs running log progress"),
     ("universes:new", "New universe", "plus", "create add make list"),
     ("core:settings", "Settings", "settings", "profile account e-mail email name"),
+    ("marketdata:validate", "Check a symbol", "search", "validate verify real ticker ask providers"),
     ("marketdata:quarantine", "Quarantine", "data", "held candles doubtful spikes release"),
     ("marketdata:windows", "Fetch windows", "data", "ledger coverage asked requests providers"),
     ("core:security", "Security", "key", "password two-step totp passkeys recovery codes"),

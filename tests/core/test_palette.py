@@ -47,6 +47,7 @@ def test_pages_are_found_by_what_people_call_them(alice):
     for text, page in (
         ("quar", "Quarantine"), ("passkey", "Security"), ("theme", "Appearance"), ("new uni", "New universe"),
         ("api tok", "API tokens"), ("JOBS", "Activity"), ("ledger", "Fetch windows"),
+        ("valid", "Check a symbol"),
     ):  # fmt: skip
         assert lines(alice, text)[:2] == ["Go to", page], text
     assert "Curation" not in lines(alice, "curation")

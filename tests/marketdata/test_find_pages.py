@@ -42,6 +42,8 @@ def test_the_list_finds_by_symbol_name_and_spelling(page):
         assert rows(text) == [found]
         assert "1 result" in text
         assert "<html" not in text
+    assert 'href="/assets/validate/"' in page.get("/assets/").text
+    assert 'href="/assets/validate/?symbol=zzz%26%22"' in page.get("/assets/?q=zzz%26%22").text
     assert "No asset fits" in page.get("/assets/?q=zzz").text
     assert page.get("/assets/?q=%01%25_&class=nonsense&page=99").status_code == 200
     assert page.get("/assets/?q=%ff&sector=%ff&page=-1").status_code == 200
