@@ -159,6 +159,14 @@ def test_on_a_phone_rows_have_two_lines_and_menus_are_sheets(alice, universe, vi
     row = page.locator("tr[data-symbol=AAA]")
     assert row.bounding_box()["height"] < 66
     expect(row.locator(".sorted")).to_be_visible()
+    row.scroll_into_view_if_needed()
+    expect(row.locator(".price")).to_be_in_viewport(ratio=1)
+    row.get_by_role("link", name="Note and tags of AAA").click()
+    expect(page.locator("#note-dialog textarea")).to_be_focused()
+    page.keyboard.type("on the way")
+    page.get_by_role("button", name="Save").click()
+    expect(row.locator(".edit.on")).to_be_in_viewport(ratio=1)
+    assert row.bounding_box()["height"] < 66
     page.locator("summary", has_text="Columns").click()
     panel = page.locator(".choices").bounding_box()
     assert panel["x"] == 0
