@@ -169,6 +169,20 @@
     hasty = null;
   });
 
+  // The page's own words about it would stand behind the dialog.
+  for (const kind of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
+    field.addEventListener(kind, (event) => {
+      event.stopPropagation();
+      const said = document.createElement("p");
+      said.className = "nothing";
+      said.textContent = "Chronos did not answer. Write on, or press Escape and load the page again.";
+      lines.replaceChildren(said);
+      hasty = null;
+      choose(null);
+      status.textContent = said.textContent;
+    });
+  }
+
   forgetOthers();
   note();
 })();

@@ -73,6 +73,28 @@ def test_enter_waits_for_the_lines_of_what_is_typed(visit):
     page.wait_for_url("**/assets/TSLA/")
 
 
+def test_the_same_text_is_asked_for_again_and_no_answer_is_said_where_one_looks(visit):
+    load()
+    page = visit(cast.alice()).page
+    field = page.get_by_role("combobox", name="Find assets, universes and pages")
+    for _ in range(2):
+        page.keyboard.press("Control+k")
+        expect(page.get_by_role("option", name="Home")).to_be_visible()
+        field.fill("TSLA")  # at once, as if pasted
+        expect(page.get_by_role("option", name="TSLA").first).to_be_visible()
+        page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("option", name="Home")).to_be_visible()
+    page.context.set_offline(True)
+    field.fill("AAPL")
+    page.keyboard.press("Enter")
+    expect(page.locator("#palette-lines")).to_contain_text("did not answer")
+    expect(page.get_by_role("option")).to_have_count(0)
+    page.context.set_offline(False)
+    field.fill("AAPL ")
+    expect(page.get_by_role("option", name="AAPL").first).to_be_visible()
+
+
 def test_who_signs_in_next_in_the_same_tab_does_not_see_where_one_was(visit):
     alice, bob = cast.alice(), cast.bob()
     with tenancy.acting_as(alice):
