@@ -58,7 +58,7 @@ def heading(request: HttpRequest, name: str, label: str, first: str, key: str, b
     usual_now = name == key and backwards == first.startswith("-")
     query["sort"] = turned if usual_now else first
     state = ("descending" if backwards else "ascending") if name == key else "none"
-    return {"label": label, "query": f"?{query.urlencode()}", "state": state}
+    return {"name": name, "label": label, "query": f"?{query.urlencode()}", "state": state}
 
 
 def may_change(request: Signed, model: type[Model]) -> bool:

@@ -47,8 +47,30 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// What can be undone says so for ten seconds; the server knows the time as well.
-for (const offer of document.querySelectorAll("[data-undo]")) setTimeout(() => offer.remove(), 10_000);
+// What can be undone says so for ten seconds, and as long as somebody is about to press it; the server knows the time.
+function endOffers() {
+  for (const offer of document.querySelectorAll("[data-undo]:not([data-ending])")) {
+    offer.dataset.ending = "";
+    const end = () => (offer.matches(":hover, :focus-within") ? setTimeout(end, 1000) : offer.remove());
+    setTimeout(end, 10_000);
+  }
+}
+endOffers();
+
+// Pressed twice, a form would be sent twice, and what it makes be there twice. On the window, where all others have decided.
+let sent = new WeakMap();
+addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post") return;
+  if (event.timeStamp - (sent.get(form) ?? -Infinity) < 10_000) event.preventDefault();
+  else sent.set(form, event.timeStamp);
+});
+addEventListener("pageshow", () => { sent = new WeakMap(); });
+
+// With a key held, a link leads where it says in a tab of its own, also where a plain click swaps a part in.
+document.addEventListener("click", (event) => {
+  if ((event.ctrlKey || event.metaKey || event.shiftKey) && event.target.closest?.("a[href][hx-get]")) event.stopImmediatePropagation();
+}, true);
 
 // --- Live jobs ---
 // One stream says which job has changed; whatever shows that job asks for it again by HTMX. A browser opens only six
@@ -114,10 +136,22 @@ addEventListener("pageshow", listen);
 
 // --- What HTMX brings ---
 
+let unfocused = false; // whether what is swapped holds the focus
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  unfocused ||= event.detail.target?.contains(document.activeElement) && document.activeElement !== document.body;
+});
 document.addEventListener("htmx:afterSettle", (event) => {
   listen();
-  const target = event.detail.target;
-  target?.querySelector?.(".wrong input, .wrong textarea, [aria-invalid='true']")?.focus();
+  endOffers();
+  const { target, elt } = event.detail;
+  const there = target?.isConnected ? target : (document.getElementById(target?.id) ?? elt);
+  there.querySelector?.(".wrong input, .wrong textarea, [aria-invalid='true']")?.focus();
+  if (unfocused && document.activeElement === document.body) {
+    if (there.tabIndex < 0) there.tabIndex = -1;
+    there.focus({ preventScroll: true });
+  }
+  unfocused = false;
 });
 
 // What a dialog asked for has begun, and is shown beside what it is about.

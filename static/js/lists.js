@@ -1,4 +1,4 @@
-// A list is dropped or chosen: one that is too large is refused before it is sent. What can be undone says so for ten seconds.
+// A list is dropped or chosen: one that is too large is refused before it is sent.
 "use strict";
 
 {
@@ -37,9 +37,4 @@
       file.files = event.dataTransfer.files;
       if (!tooLarge() && !form.elements.text.value.trim()) form.requestSubmit();
     });
-  }
-
-  document.addEventListener("htmx:afterSettle", (event) => {
-    for (const offer of event.detail.target.querySelectorAll?.("[data-undo]") ?? []) setTimeout(() => offer.remove(), 10_000);
-  });
-}
+  }}

@@ -152,6 +152,31 @@ def test_the_chosen_are_compared_tagged_and_removed(alice, universe, visitor):
     assert visitor.quiet() == []
 
 
+def test_the_focus_stays_and_with_a_key_held_a_link_opens_its_own_tab(alice, visitor):
+    page = visitor.page
+    heading = page.get_by_role("link", name="1 Y, %")
+    with page.context.expect_page() as opened:
+        heading.click(modifiers=["Control"])
+    assert opened.value.url.endswith("?sort=-1y")
+    assert "sort" not in page.url
+    heading.press("Enter")
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("1 Y, %")
+    expect(heading).to_be_focused()
+    page.locator("summary", has_text="Columns").click()
+    page.get_by_role("link", name="The usual ones").press("Enter")
+    expect(page.locator("#members")).to_be_focused()
+
+
+def test_what_is_pressed_twice_is_sent_once(visitor):
+    heard = visitor.page.evaluate("""() => {
+      const heard = [], button = document.querySelector('form[action$="/duplicate/"] button');
+      addEventListener("submit", (event) => { heard.push(!event.defaultPrevented); event.preventDefault(); });
+      for (let press = 0; press < 2; press += 1) button.click();
+      return heard;
+    }""")
+    assert heard == [True, False]
+
+
 def test_on_a_phone_rows_have_two_lines_and_menus_are_sheets(alice, universe, visit):
     visitor = visit(alice, PHONE)
     page = visitor.page
