@@ -139,8 +139,25 @@ function release(keep) {
   const table = row.closest("table");
   const before = row.nextElementSibling?.dataset.symbol ?? table.dataset.following;
   say(`${row.dataset.symbol} is put at place ${place(row)} of ${rows().length}.`);
-  focusAfter = `tr[data-symbol="${CSS.escape(row.dataset.symbol)}"] .grip`;
-  htmx.ajax("POST", table.dataset.move, { target: "#members", swap: "outerHTML", values: { symbol: row.dataset.symbol, before } });
+  send(table.dataset.move, { symbol: row.dataset.symbol, before }, `${rowOf(row.dataset.symbol)} .grip`).then(() => {
+    if (!row.isConnected) return;
+    focusAfter = "";
+    row.parentElement.insertBefore(row, next?.isConnected ? next : null);
+    say(`${row.dataset.symbol} could not be moved and is back at place ${place(row)}.`);
+  });
+}
+
+const rowOf = (symbol) => `tr[data-symbol="${CSS.escape(symbol)}"]`;
+
+// HTMX keeps only the last of several requests that wait, so they are sent one after the other: none is lost.
+let sending = Promise.resolve();
+
+function send(address, values, focus = "") {
+  sending = sending
+    .then(() => htmx.ajax("POST", address, { source: "#said", target: "#members", swap: "outerHTML", values }))
+    .then(() => { focusAfter = focus; })
+    .catch(() => {}); // what went wrong is said by every page
+  return sending;
 }
 
 document.addEventListener("pointerdown", (event) => {
@@ -207,8 +224,25 @@ document.addEventListener("focusout", (event) => {
 // --- What HTMX brings: the same place as before, the editor in its dialog, a removal that can be taken back ---
 
 let scrolled = null;
+let kept = null; // what is chosen, being written and focused in a table that comes back by itself, or with a refusal
 
 document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.target?.contains(grabbed?.row)) release(false);
+  const { target: swapped, xhr, requestConfig } = event.detail;
+  const table = document.getElementById("rows");
+  if (table && swapped?.contains(table) && (requestConfig.elt === table || xhr.status === 422)) {
+    const at = document.activeElement.closest?.("#rows tbody tr");
+    kept = {
+      symbols: new Set(boxes().filter((box) => box.checked).map((box) => box.value)),
+      tag: document.getElementById("tag-chosen")?.value,
+      focus: at ? `${rowOf(at.dataset.symbol)} ${["input", ".grip", ".edit"].find((each) => document.activeElement.matches(each)) ?? ".sym a"}` : "",
+    };
+  }
+  const noted = requestConfig.elt.closest?.("#note-body form");
+  if (noted && swapped?.id === "members") {
+    unsaved.delete(noted.action);
+    focusAfter = `${rowOf(noted.dataset.symbol)} .edit`;
+  }
   const frame = document.querySelector("#rows .scroll");
   const target = event.detail.target;
   scrolled = frame && target?.contains(frame) && event.detail.requestConfig.verb !== "get" ? [frame.scrollLeft, frame.scrollTop] : null;
@@ -217,16 +251,55 @@ document.addEventListener("htmx:afterSettle", (event) => {
   const frame = document.querySelector("#rows .scroll");
   if (scrolled && frame) [frame.scrollLeft, frame.scrollTop] = scrolled;
   scrolled = null;
+  if (kept) {
+    for (const box of boxes()) box.checked = kept.symbols.has(box.value);
+    const tag = document.getElementById("tag-chosen");
+    if (tag && kept.tag) tag.value = kept.tag;
+    focusAfter ||= kept.focus;
+    kept = null;
+  }
   showChosen();
   if (focusAfter) document.querySelector(focusAfter)?.focus({ preventScroll: true });
   focusAfter = "";
   if (event.detail.target?.id === "note-body") {
     const dialog = document.getElementById("note-dialog");
+    const form = dialog.querySelector("form");
+    if (event.detail.requestConfig.verb === "get") takeUp(form);
+    else unsaved.set(form.action, written(form));
     if (!dialog.matches(":popover-open")) dialog.showPopover();
     (dialog.querySelector("[aria-invalid='true']") ?? dialog.querySelector("textarea"))?.focus();
   }
   const undo = document.querySelector("#members [data-removed]");
   if (undo && !undo.dataset.offered) offer(undo);
+  const comparison = document.querySelector(".comparing");
+  if (comparison && event.detail.requestConfig?.elt.id === "compare-chosen") {
+    comparison.open = true;
+    comparison.scrollIntoView({ block: "nearest" });
+  }
+});
+
+// A click beside the dialog closes it: what was being written there is taken up when it is opened again. Close gives it up.
+
+const unsaved = new Map(); // address of the form → what stood in its fields
+const written = (form) => ["note", "tags", "version"].map((name) => [name, form.elements[name].value]);
+
+function takeUp(form) {
+  if (!unsaved.has(form.action)) return;
+  for (const [name, value] of unsaved.get(form.action)) form.elements[name].value = value;
+  const told = document.createElement("p");
+  told.className = "soft small";
+  told.setAttribute("role", "status");
+  told.textContent = "This is what you were writing. It is not kept yet.";
+  form.querySelector(".field").before(told);
+}
+
+document.addEventListener("input", (event) => {
+  const form = event.target.closest?.("#note-body form");
+  if (form) unsaved.set(form.action, written(form));
+});
+document.addEventListener("click", (event) => {
+  const closing = event.target.closest?.("#note-body [popovertargetaction='hide']");
+  if (closing) unsaved.delete(closing.form.action);
 });
 
 const UNDO_FOR = 10_000;
@@ -240,15 +313,17 @@ function offer(undo) {
   button.textContent = "Undo";
   const text = document.createElement("span");
   text.textContent = undo.dataset.removed;
+  clearTimeout(toastTimer); // of words that stood there before
   toast.replaceChildren(text, button);
   toast.hidden = false;
   const hide = () => { if (button.isConnected) toast.hidden = true; };
   let timer = setTimeout(hide, UNDO_FOR);
   for (const kind of ["pointerenter", "focusin"]) button.addEventListener(kind, () => clearTimeout(timer));
   for (const kind of ["pointerleave", "focusout"]) button.addEventListener(kind, () => { timer = setTimeout(hide, UNDO_FOR); });
+  const { action, elements } = undo.form;
   button.addEventListener("click", () => {
     toast.hidden = true;
-    if (undo.isConnected) undo.click();
+    send(action, { symbols: elements.symbols.value }); // the table may have come anew since
   });
 }
 

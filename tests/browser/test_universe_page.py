@@ -110,6 +110,9 @@ def test_a_note_is_written_in_place_and_a_lost_update_shows_both(alice, universe
     page.get_by_role("link", name="Note and tags of AAA").click()
     expect(page.locator("#note-dialog textarea")).to_be_focused()
     page.keyboard.type("mine")
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Note and tags of AAA").click()
+    expect(page.locator("#note-dialog textarea")).to_have_value("mine")
     page.locator("#note-dialog").get_by_label("Tags").fill("core, AI")
     with tenancy.acting_as(alice):
         membership.annotate(universe, alice, "AAA", "theirs", [])
@@ -118,6 +121,7 @@ def test_a_note_is_written_in_place_and_a_lost_update_shows_both(alice, universe
     expect(page.locator("#note-dialog textarea")).to_have_value("mine")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#note-dialog")).to_be_hidden()
+    expect(page.get_by_role("link", name="Note and tags of AAA")).to_be_focused()
     page.get_by_role("link", name="core", exact=True).click()
     expect(symbols(page)).to_have_text(["AAA"])
     assert [text for text in visitor.quiet() if "422" not in text] == []
@@ -165,6 +169,67 @@ def test_the_focus_stays_and_with_a_key_held_a_link_opens_its_own_tab(alice, vis
     page.locator("summary", has_text="Columns").click()
     page.get_by_role("link", name="The usual ones").press("Enter")
     expect(page.locator("#members")).to_be_focused()
+
+
+def test_what_one_is_doing_outlives_a_table_that_comes_anew(alice, universe, visitor):
+    page = visitor.page
+    page.get_by_label("Choose AAA").check()
+    page.get_by_label("Tag", exact=True).fill("half wri")
+    page.get_by_label("Choose CCC").check()
+    page.get_by_label("Choose CCC").focus()
+    with page.expect_response("**/universes/*/"):
+        page.evaluate("htmx.trigger(document.body, 'job-finished')")
+    expect(page.get_by_label("Choose CCC")).to_be_focused()
+    expect(page.locator("[data-chosen]")).to_have_text("2 chosen")
+    expect(page.get_by_label("Tag", exact=True)).to_have_value("half wri")
+    page.get_by_role("button", name="Move CCC").focus()
+    page.keyboard.press("Space")
+    with page.expect_response("**/universes/*/"):
+        page.evaluate("htmx.trigger(document.body, 'job-finished')")
+    expect(page.locator("#said")).to_have_text("CCC is back at place 3.")
+    expect(page.get_by_role("button", name="Move CCC")).to_be_focused()
+    page.get_by_label("Tag", exact=True).fill(",".join(f"t{n}" for n in range(20))[:40])
+    page.get_by_label("Choose AAA").uncheck()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    expect(page.locator("#toast")).to_contain_text("Removed CCC.")
+    page.get_by_label("Choose BBB").check()
+    page.get_by_role("button", name="Untag", exact=True).click()  # without a tag: refused
+    expect(page.locator(".report.error")).to_contain_text("write a tag")
+    expect(page.get_by_label("Choose BBB")).to_be_checked()
+    page.locator("#toast").get_by_role("button", name="Undo").click()
+    expect(symbols(page)).to_have_text(["AAA", "BBB", "CCC", "NEWCO"])
+
+
+def test_moves_in_quick_succession_are_all_kept_and_one_that_fails_goes_back(alice, universe, visitor):
+    page = visitor.page
+    grip = page.get_by_role("button", name="Move AAA")
+    page.evaluate("""() => {
+      const grip = (symbol) => document.querySelector(`tr[data-symbol="${symbol}"] .grip`);
+      const press = (symbol, ...keys) => keys.forEach((key) => grip(symbol).dispatchEvent(
+        new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true })));
+      press("BBB", " ", "ArrowUp", " ");
+      press("CCC", " ", "ArrowUp", "ArrowUp", " ");
+      press("NEWCO", " ", "ArrowUp", "ArrowUp", "ArrowUp", " ");
+    }""")
+    expect(page.get_by_role("button", name="Move NEWCO, now at 1")).to_be_focused()
+    assert order(alice, universe) == ["NEWCO", "CCC", "BBB", "AAA"]
+    page.context.set_offline(True)
+    for key in ("Space", "ArrowUp", "Space"):
+        grip.press(key)
+    expect(page.locator("#said")).to_have_text("AAA could not be moved and is back at place 4.")
+    expect(symbols(page)).to_have_text(["NEWCO", "CCC", "BBB", "AAA"])
+
+
+def test_what_is_compared_is_shown_though_it_was_folded(universe, visitor):
+    page = visitor.page
+    page.locator(".comparing > summary").click()
+    expect(page.locator(".comparing .plot")).to_be_hidden()
+    page.reload()
+    expect(page.locator(".comparing[open]")).to_have_count(0)
+    page.get_by_label("Choose BBB").check()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator(".plot polyline")).to_have_count(1)
+    expect(page.locator(".plot")).to_be_visible()
 
 
 def test_what_is_pressed_twice_is_sent_once(visitor):
