@@ -206,6 +206,16 @@ def test_a_silent_provider_is_named_with_since_when(page):
     assert "last candles that were stored" in text
 
 
+def test_several_silent_providers_are_one_line_and_told_apart_below(page):
+    for provider, why in (("yahoo", "No connection to the proxy."), ("okx", "Name or service not known.")):
+        ProviderState.objects.create(provider=provider, failing_since="2026-11-20T14:30:00Z", failure=why)
+    text = page.get("/universes/").text
+    assert text.count('class="notice warn"') == 1
+    assert "<strong>OKX and Yahoo Finance do not answer.</strong>" in text
+    assert "<strong>OKX has not answered since 20 Nov 2026 14:30 UTC.</strong> Name or service not known." in text
+    assert "<strong>Yahoo Finance has not answered since 20 Nov 2026 14:30 UTC.</strong> No connection" in text
+
+
 def test_home_is_worth_a_look_with_the_sample_alone(page):
     from datetime import UTC, datetime
 
