@@ -240,6 +240,12 @@ def test_what_charting_sites_write():
     assert parsed.entries[0].reason == "Read as NVDA."
 
 
+@pytest.mark.parametrize("remark", ["bad symbol!", "and the last symbols:"])
+def test_a_remark_below_that_speaks_of_symbols_is_no_heading(remark):
+    assert symbols(parse_text(f"NVDA\nMSFT\n{remark}\nTSLA"))[:2] == ["NVDA", "MSFT"]
+    assert "TSLA" in symbols(parse_text(f"NVDA\nMSFT\n{remark}\nTSLA"))
+
+
 def test_words_of_headings_that_are_symbols_are_symbols():
     assert symbols(parse_text("CODE,ON,ALL\nASSET,OUT,IN")) == ["CODE", "ON", "ALL", "ASSET", "OUT", "IN"]
 

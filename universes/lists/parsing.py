@@ -131,7 +131,8 @@ def _layout(text: str) -> tuple[str, dict[int, str], int]:
     for separator in (*reading.SEPARATORS, ""):
         rows = list(reading.separated(sample, separator))
         meanings, skipped = _heading(rows)
-        if meanings:
+        # Between spaces a lone "symbol" further down is a word of a remark, and what stands above it is no preamble.
+        if meanings and (separator or skipped == 1 or len(meanings) > 1):
             found.append((len(meanings), separator, meanings, skipped))
         looked.append((separator, rows))
     if found:
