@@ -71,8 +71,8 @@ class Comparison:
 def compare(
     universe: Universe, symbols: Sequence[str], span: str, *, at: datetime | None = None, weigh: str = DATED
 ) -> Comparison:
-    """The chosen members (at most `MOST`; the first ones with daily candles if none is) over a span that ends with the
-    newest candle of theirs, or at `at`.
+    """The chosen members (at most `MOST`; if none is, the first ones with daily candles in the span) over a span that
+    ends with the newest candle of theirs, or at `at`.
     """
     stays = [stay.asset for stay in membership.members(universe, at).defer("asset__metadata")]
     daily = {
@@ -83,8 +83,11 @@ def compare(
     chosen, left_out = _chosen(stays, symbols, daily)
     if not chosen:
         return Comparison(left_out=left_out)
-    ends = (min(daily[asset.pk].last_open or _DAWN, at or _DUSK) for asset in chosen)
-    end = max(ends).replace(hour=0, minute=0, second=0, microsecond=0)
+    ends = {asset.pk: min(daily[asset.pk].last_open or _DAWN, at or _DUSK) for asset in chosen}
+    end = max(ends.values()).replace(hour=0, minute=0, second=0, microsecond=0)
+    if not symbols:
+        since = _start(span, end) or _DAWN
+        chosen = [asset for asset in chosen if ends[asset.pk] > since][:FIRST]
     start = _start(span, end) or min(daily[asset.pk].first_open or end for asset in chosen)
     return _compared(universe, chosen, left_out, stays, start, end, weigh)
 
@@ -95,7 +98,7 @@ _DAWN, _DUSK = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 def _chosen(stays: Sequence[Asset], symbols: Iterable[str], daily: dict[int, Series]) -> tuple[list[Asset], list[str]]:
     wanted = list(dict.fromkeys(canonical(symbol) for symbol in symbols))
     if not wanted:
-        return [asset for asset in stays if asset.pk in daily][:FIRST], []
+        return [asset for asset in stays if asset.pk in daily], []
     known = {asset.symbol: asset for asset in stays}
     found = [known[symbol] for symbol in wanted if symbol in known and known[symbol].pk in daily][:MOST]
     taken = {asset.symbol for asset in found}

@@ -144,6 +144,19 @@ def test_who_left_has_no_part_afterwards_and_is_not_offered(alice):
     assert then.universe.values[-1] == pytest.approx(105)
 
 
+def test_unasked_it_draws_those_that_have_candles_in_the_span(alice):
+    ended = [f"E{n}" for n in range(performance.FIRST)]
+    for symbol in ended:
+        stored(symbol, walk(30), last=LAST - timedelta(days=400))
+    stored("ALIVE", walk(30), last=LAST), stored("ALSO", walk(30), last=LAST)
+    universe = made(alice, *ended, "ALIVE", "ALSO")
+    with tenancy.acting_as(alice):
+        year, ever = performance.compare(universe, [], "1y"), performance.compare(universe, [], "max")
+    assert [line.symbol for line in year.lines] == ["ALIVE", "ALSO"]
+    assert year.left_out == []
+    assert [line.symbol for line in ever.lines] == ended
+
+
 def test_an_asset_keeps_its_colour_when_others_come_and_go(alice):
     symbols = [f"S{n}" for n in range(10)]
     for symbol in symbols:
