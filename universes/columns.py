@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from chronos.core import figures
+from marketdata.directory import exchanges
 from marketdata.freshness import Freshness
 from marketdata.models import Asset, AssetClass, CapClass, Series, Timeframe
 from marketdata.recognition import Recognition
@@ -203,7 +204,7 @@ COLUMNS: tuple[Column, ...] = (
     _text("class", "Class", lambda member: CLASSES.get(member.asset.asset_class, "")),
     _text("sector", "Sector", _words("sector")),
     _text("industry", "Industry", _words("industry")),
-    _text("exchange", "Exchange", _words("exchange")),
+    _text("exchange", "Exchange", lambda member: exchanges.name(member.asset.exchange)),
     _text("country", "Country", _words("country")),
     _text("currency", "Currency", _words("currency")),
     Column("age", "Freshness", _age, _age_text, kind="age", needs=("past", "fresh")),

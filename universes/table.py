@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from marketdata import freshness, quotes, recognition, returns
 from marketdata.calendars import Book
+from marketdata.directory import exchanges
 from marketdata.models import Series
 from universes import columns, membership
 from universes.columns import BY_KEY, Column, Member
@@ -51,7 +52,7 @@ LEVELS = {
 FILTERS: tuple[Filter, ...] = (
     Filter("class", "Class", _one(lambda member: member.asset.asset_class), words=lambda v: columns.CLASSES.get(v, v)),
     Filter("sector", "Sector", _one(lambda member: member.asset.sector)),
-    Filter("exchange", "Exchange", _one(lambda member: member.asset.exchange)),
+    Filter("exchange", "Exchange", _one(lambda member: member.asset.exchange), words=exchanges.name),
     Filter("tag", "Tag", lambda member: member.stay.tags or (UNKNOWN,), nothing="no tag"),
     Filter("state", "Symbol is", _one(lambda member: member.state), ("state",), lambda v: columns.STATES.get(v, v)),
     Filter("fresh", "Freshness", _one(lambda member: member.fresh.level if member.fresh else ""), ("past", "fresh"),

@@ -17,6 +17,7 @@ from chronos.core.hypermedia import Asked, Signed, page, wants_part
 from chronos.core.streams import streamed
 from chronos.core.tokens import open_to_tokens
 from marketdata import charts, sources
+from marketdata.directory import exchanges
 from marketdata.forms import BackfillForm
 from marketdata.jobs import refresh_asset
 from marketdata.models import Asset, Candle, CorporateAction, Series, Timeframe
@@ -121,7 +122,7 @@ def _facts(found: Asset) -> list[tuple[str, str]]:
     spelt = ", ".join(f"{spelling.spelling} ({sources.label(spelling.provider)})" for spelling in found.spellings.all())
     facts = [
         ("Class", found.get_asset_class_display()),
-        ("Exchange", found.exchange),
+        ("Exchange", exchanges.name(found.exchange)),
         ("Currency", found.currency),
         ("Country", found.country),
         ("Sector", found.sector),
