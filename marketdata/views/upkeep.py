@@ -116,7 +116,7 @@ def gaps_of(request: Signed, symbol: str) -> HttpResponse:
         "gaps": [
             {
                 "start": when(start),
-                "end": when(end) if end != start else "",
+                "end": "" if end == start else f"{end:%H:%M}" if end.date() == start.date() else when(end),
                 "candles": figures.counted(candles, "candle"),
             }
             for start, end, candles in shown
