@@ -84,7 +84,7 @@ def _details(found: Job) -> dict[str, Any]:
         ],
         "cut": len(newest) > LINES,
         "missing": missing if isinstance(missing, list) else [],
-        "params": [(name.replace("_", " "), _said(value)) for name, value in found.params.items()],
+        "params": [(name.replace("_", " "), _said(value)) for name, value in found.params.items() if value is not None],
         "reruns": [{"url": again.get_absolute_url(), "pk": again.pk} for again in found.reruns.order_by("pk")[:20]],
     }
 

@@ -64,5 +64,6 @@ def new_universe(request: Signed) -> HttpResponse:
     report = membership.add(universe, request.user, symbols)
     for written, why in report.malformed:
         messages.error(request, f"{written} was not added. {why}")
-    messages.success(request, f"{universe.name} is there, with {figures.counted(len(report.added), 'asset')}.")
+    holds = f"with {figures.counted(len(report.added), 'asset')}" if report.added else "still empty"
+    messages.success(request, f"{universe.name} is there, {holds}.")
     return redirect(universe)
