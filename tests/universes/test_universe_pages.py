@@ -1,5 +1,7 @@
 """Universes as people meet them: by pages, whole or in part."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -204,6 +206,15 @@ def test_a_silent_provider_is_named_with_since_when(page):
     text = page.get("/universes/").text
     assert "Yahoo Finance has not answered since 20 Nov 2026 14:30 UTC." in text
     assert "last candles that were stored" in text
+
+
+def test_a_card_shows_members_with_candles_in_their_owners_order(alice, page):
+    for symbol in ("SILENTA", "SILENTB"):
+        Asset.objects.create(symbol=symbol, asset_class="stock")
+    stored("ZED", walk(3)), stored("MID", walk(3))
+    made(alice, "SILENTA", "ZED", "SILENTB", "MID")
+    card = page.get("/universes/").text.partition("<article")[2].partition("</article>")[0]
+    assert re.findall(r">(ZED|MID|SILENT[AB])<", card) == ["ZED", "MID", "SILENTA", "SILENTB"]
 
 
 def test_several_silent_providers_are_one_line_and_told_apart_below(page):

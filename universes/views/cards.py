@@ -9,10 +9,11 @@ from universes.models import Membership, Universe
 
 
 def sketch(found: list[Universe], shown: int = 5) -> dict[int, dict[str, Any]]:
-    """By universe id, what a card of it says: its size, the first members' quotes, how many rose and fell."""
+    """By universe id, what a card of it says: its size, quotes of the first members that have candles, how many rose
+    and fell. Members stand in their owner's order, as on the universe's page."""
     stays = Membership.objects.current().filter(universe__in=[universe.pk for universe in found])
     by_universe: dict[int, list[Membership]] = {universe.pk: [] for universe in found}
-    for stay in stays.select_related("asset").order_by("asset__symbol"):
+    for stay in stays.select_related("asset").order_by("position", "asset__symbol"):
         by_universe[stay.universe_id].append(stay)
     assets = {stay.asset_id: stay.asset for members in by_universe.values() for stay in members}
     quoted = quotes(list(assets.values()))
@@ -30,7 +31,7 @@ def _card(universe: Universe, quoted: list[Quote], shown: int) -> dict[str, Any]
         "universe": universe,
         "url": universe.get_absolute_url(),
         "size": figures.counted(len(quoted), "asset"),
-        "quotes": quoted[:shown],
+        "quotes": sorted(quoted, key=lambda quote: quote.last is None)[:shown],
         "all_quotes": quoted,
         "more": max(0, len(quoted) - shown),
         "mean": figures.percent(mean),
