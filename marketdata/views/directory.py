@@ -96,7 +96,8 @@ def _says(found: Found, number: int) -> str:
     if not found.hits:
         return ""
     if found.more or number > 1:
-        return f"{first}–{last}" + (" of more" if found.more or found.cut else f" of {last}")
+        rest = ", more follow" if found.more else "; more fit than are listed" if found.cut else f" of {last}"
+        return f"{first}–{last}{rest}"
     return figures.counted(last, "result")
 
 
