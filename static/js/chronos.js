@@ -146,7 +146,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
   endOffers();
   const { target, elt } = event.detail;
   const there = target?.isConnected ? target : (document.getElementById(target?.id) ?? elt);
-  there.querySelector?.(".wrong input, .wrong textarea, [aria-invalid='true']")?.focus();
+  there.querySelector?.(".wrong input:not([type='hidden']), .wrong textarea, [aria-invalid='true']")?.focus();
   if (unfocused && document.activeElement === document.body) {
     if (there.tabIndex < 0) there.tabIndex = -1;
     there.focus({ preventScroll: true });

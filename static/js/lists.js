@@ -37,4 +37,24 @@
       file.files = event.dataTransfer.files;
       if (!tooLarge() && !form.elements.text.value.trim()) form.requestSubmit();
     });
-  }}
+  }
+
+  // While providers answer, the list comes anew: what is being written in it stays, and so does what is looked for.
+  let written = [];
+
+  document.addEventListener("htmx:configRequest", ({ detail }) => {
+    if (detail.elt.id === "list" && detail.verb === "get") detail.path = location.pathname + location.search;
+  });
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (detail.target?.id !== "list") return;
+    const fields = [...detail.target.querySelectorAll("li input[name='symbol']")];
+    written = fields.filter((field) => field.value !== field.defaultValue).map((field) => [field.id, field.value]);
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    for (const [id, value] of written) {
+      const field = document.getElementById(id);
+      if (field) field.value = value;
+    }
+    written = [];
+  });
+}

@@ -103,6 +103,30 @@ def test_a_file_is_dropped_and_one_too_large_is_refused_before_it_is_sent(visit)
     assert visitor.quiet() == []
 
 
+def test_what_is_being_written_stays_while_the_list_settles(visit):
+    alice = cast.alice()
+    with tenancy.acting_as(alice):
+        mine = catalogue.create(alice, "Mine")
+        found = drafts.keep(mine, alice, parse_text("QQZX9 QQZX8 ZZZZ7"), "Pasted list")
+    visitor = visit(alice)
+    page = visitor.page
+    visitor.open(found.get_absolute_url())
+    page.get_by_label("Find in this group").fill("qq")
+    expect(page.locator(".lines-of-list li")).to_have_count(2)
+    field = page.get_by_label("The symbol that QQZX8 means")
+    field.press_sequentially("NVD")
+    with page.expect_response("**/lists/*/**"):
+        page.evaluate("htmx.trigger(document.body, 'job-finished')")
+    expect(page.locator(".lines-of-list li")).to_have_count(2)
+    expect(field).to_have_value("NVD")
+    expect(field).to_be_focused()
+    page.keyboard.type("$")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="is no symbol")).to_be_visible()
+    expect(field).to_have_value("NVD$")
+    expect(field).to_be_focused()
+
+
 def test_without_javascript(visit):
     alice = cast.alice()
     Listing.objects.create(symbol="GOOGL", spelling="GOOGL", name="Alphabet", asset_class="stock", exchange="NMS")
