@@ -54,8 +54,9 @@ async function ask(form) {
   if (!navigator.credentials || !window.PublicKeyCredential) throw new Error("This browser has no passkeys.");
   let asked = form.dataset.question;
   if (!asked) {
-    const came = await fetch(form.dataset.ask, { headers: { Accept: "application/json" } });
-    if (!came.ok) throw new Error("Chronos did not answer. Load the page again.");
+    const came = await fetch(form.dataset.ask, { headers: { Accept: "application/json" } }).catch(() => null);
+    const told = came?.ok && came.headers.get("Content-Type") === "application/json"; // who is signed in by now was sent home
+    if (!told) throw new Error("Chronos did not answer. Load the page again.");
     asked = await came.text();
   }
   const kind = form.dataset.passkey;
@@ -114,4 +115,5 @@ document.addEventListener("submit", (event) => {
   if ("sent" in form.dataset) event.preventDefault();
   form.dataset.sent = "";
 });
+addEventListener("pageshow", () => document.querySelectorAll("form[data-passkey]").forEach((form) => { form.elements.passkey.value = ""; })); // an answer is good once
 addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));

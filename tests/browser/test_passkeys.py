@@ -83,4 +83,8 @@ def test_a_ceremony_that_is_given_up_is_said(visit):
     visitor.open("/sign-in/")
     page.get_by_role("button", name="Sign in with a passkey").click()
     page.get_by_text("Nothing was chosen").wait_for()
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.get_by_text("Chronos did not answer. Load the page again.").wait_for()
+    page.context.set_offline(False)
     assert page.url.endswith("/sign-in/")
