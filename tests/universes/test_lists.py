@@ -318,6 +318,9 @@ def test_a_list_is_one_request_of_those_a_person_has(page, mine, settings):
     text = page.get(answer.url).text
     assert "Providers are not asked yet: 2 requests a minute are looked up." in text
     assert "Ask providers" in text
+    part = page.post(f"{answer.url}rows/1/", {"symbol": "ZZZE"}, headers=HTMX).text
+    assert "Providers are not asked yet" in part
+    assert "Providers are not asked yet" not in page.get("/activity/").text  # which has nothing to do with it
     with tenancy.as_system("look"):
         assert Job.objects.filter(kind="validate-list").count() == 2
     settings.VALIDATION_REQUESTS_PER_MINUTE = 9

@@ -61,15 +61,22 @@ def import_list(request: Signed, pk: int) -> HttpResponse:
     except reading.Unreadable as error:
         return _form(request, found, text=text, error=str(error), of_file=file is not None)
     brought = drafts.keep(found, request.user, parsed, source)
-    _ask(request, brought)
+    _tell(request, _ask(request, brought))
     return redirect(brought)
 
 
-def _ask(request: Signed, found: SymbolList) -> None:
-    """Have providers asked for what nobody here knows, if there is anything."""
+def _ask(request: Signed, found: SymbolList) -> str:
+    """Have providers asked for what nobody here knows, if there is anything; or why they are not."""
     if drafts.waiting(found).exists() and (seconds := jobs.validate_list(found, request.user)):
         most = figures.counted(settings.VALIDATION_REQUESTS_PER_MINUTE, "request")
-        messages.info(request, f"Providers are not asked yet: {most} a minute are looked up. Ask again in {seconds} s.")
+        return f"Providers are not asked yet: {most} a minute are looked up. Ask again in {seconds} s."
+    return ""
+
+
+def _tell(request: Signed, words: str) -> None:
+    """On the whole page that comes next; a part says it itself, or some later page would."""
+    if words:
+        messages.info(request, words)
 
 
 def _read(text: str, file: "UploadedFile[Any] | None") -> tuple[parsing.Parsed, str]:
@@ -303,14 +310,15 @@ def decide_row(request: Signed, pk: int, list_pk: int, row: int) -> HttpResponse
         after.refresh_from_db()
     except drafts.Gone as error:
         return _gone(request, found, error)
-    if after.group == Group.PENDING:
-        _ask(request, found)
+    waits = _ask(request, found) if after.group == Group.PENDING else ""
     if not wants_part(request):
+        _tell(request, waits)
         if problem:
             messages.error(request, problem)
         return redirect(f"{found.get_absolute_url()}?show={before.group}")
+    said = {"reason": waits or after.reason, "problem": problem, "tried": symbol[:60] if problem else ""}
     context = {
-        "row": _row(after) | {"problem": problem, "tried": symbol[:60] if problem else ""},
+        "row": _row(after) | said,
         "draft": True,
         "list": found,
         "universe": found.universe,
@@ -338,12 +346,14 @@ def decide_group(request: Signed, pk: int, list_pk: int) -> HttpResponse:
             told = "Nothing was chosen, so nothing has changed."
     except drafts.Gone as error:
         return _gone(request, found, error)
-    _ask(request, found)
+    waits = _ask(request, found)
     if not wants_part(request):
+        _tell(request, waits)
         messages.success(request, told)
         return redirect(f"{found.get_absolute_url()}?show={group}" if group in Group.values else found)
     found.refresh_from_db()
-    return page(request, "universes/list.html", _context(request, found) | {"told": told}, part="list")
+    context = _context(request, found) | {"told": f"{told} {waits}".strip()}
+    return page(request, "universes/list.html", context, part="list")
 
 
 def _gone(request: Signed, found: SymbolList, error: drafts.Gone) -> HttpResponse:
@@ -361,7 +371,7 @@ def _gone(request: Signed, found: SymbolList, error: drafts.Gone) -> HttpRespons
 def ask_list(request: Signed, pk: int, list_pk: int) -> HttpResponse:
     """Have providers asked for what is left, after that was stopped, or was too often at first."""
     found = _loaded(request, pk, list_pk)
-    _ask(request, found)
+    _tell(request, _ask(request, found))
     return redirect(f"{found.get_absolute_url()}?show={Group.PENDING.value}")
 
 
