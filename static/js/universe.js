@@ -161,6 +161,7 @@ function send(address, values, focus = "") {
 }
 
 document.addEventListener("pointerdown", (event) => {
+  if (grabbed?.pointer === null && !event.target.closest?.(".grabbed")) release(false);
   const grip = event.target.closest?.(".grip");
   if (!grip || event.button !== 0 || grabbed) return;
   grip.setPointerCapture(event.pointerId);

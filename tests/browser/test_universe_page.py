@@ -213,6 +213,11 @@ def test_moves_in_quick_succession_are_all_kept_and_one_that_fails_goes_back(ali
     }""")
     expect(page.get_by_role("button", name="Move NEWCO, now at 1")).to_be_focused()
     assert order(alice, universe) == ["NEWCO", "CCC", "BBB", "AAA"]
+    grip.press("Space")
+    page.locator("h1").click()  # who looks elsewhere has put it back
+    expect(page.locator("#said")).to_have_text("AAA is back at place 4.")
+    page.keyboard.press("j")
+    expect(symbols(page).first).to_be_focused()
     page.context.set_offline(True)
     for key in ("Space", "ArrowUp", "Space"):
         grip.press(key)
