@@ -36,13 +36,35 @@ name the `version` they were made on; a later one wins nothing silently, it is r
 """
 
 
+TAGS = [
+    {"name": "account", "description": "Who you are here, your tokens, and whether everything is there."},
+    {"name": "universes", "description": "Named sets of assets, with a past."},
+    {"name": "members", "description": "Who is in a universe now: added, removed, ordered, annotated."},
+    {"name": "lists", "description": "Long lists with typing errors: looked at, mended, added, taken back."},
+    {"name": "history", "description": "Who was in it when, and how much it turned over."},
+    {"name": "sharing", "description": "Who else reads a universe."},
+    {"name": "assets", "description": "What can be traded: found, looked at, validated, kept."},
+    {"name": "candles", "description": "Market data, and what is missing or doubtful of it."},
+    {"name": "data", "description": "The state of all data, and whom Chronos asks."},
+    {"name": "jobs", "description": "Long work: started, watched, stopped, done again."},
+]
+
+
 class _Api(NinjaAPI):
     def get_openapi_operation_id(self, operation: Operation) -> str:
         """A function's name is the operation's, and over MCP the tool's."""
         return operation.operation_id or operation.view_func.__name__
 
+    def get_openapi_schema(self, **more: Any) -> dict[str, Any]:
+        """The document; what an operation is called in it is its id in words."""
+        found: dict[str, Any] = super().get_openapi_schema(**more)
+        for methods in found["paths"].values():
+            for told in methods.values():
+                told["summary"] = told["operationId"].replace("_", " ").capitalize()
+        return found
 
-class _Bearer(HttpBearer):
+
+class Bearer(HttpBearer):
     """For the document: the gate has asked already."""
 
     openapi_description = "An API token, made in the settings."
@@ -54,7 +76,7 @@ class _Bearer(HttpBearer):
         return request.user
 
 
-class _Session(APIKeyCookie):
+class Session(APIKeyCookie):
     param_name = "chronos_session"
     openapi_description = "A browser's session; what changes anything needs the header X-CSRFToken as well."
 
@@ -97,10 +119,11 @@ api = _Api(
     version=VERSION,
     description=DESCRIPTION,
     urls_namespace="api",
-    auth=[_Bearer(), _Session(csrf=False)],
+    auth=[Bearer(), Session(csrf=False)],
     renderer=Plainly(),
     parser=_Strict(),
     docs_url=None,
+    openapi_extra={"tags": TAGS},
     openapi_url="/openapi.json",
 )
 api.add_router("", core.router)

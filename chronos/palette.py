@@ -60,6 +60,7 @@ _PAGES = (
     ("core:security", "Security", "key", "password two-step totp passkeys recovery codes"),
     ("core:sessions", "Sessions", "settings", "devices signed in sign out elsewhere"),
     ("core:tokens", "API tokens", "key", "keys programs access rest mcp"),
+    ("swagger", "API reference", "key", "openapi swagger rest documentation programs try"),
     ("core:appearance", "Appearance", "theme", "theme light dark"),
 )
 FIRST = 7

@@ -285,13 +285,23 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STATICFILES_FINDERS = [
     "django.contrib.staticfiles.finders.FileSystemFinder",
     "django.contrib.staticfiles.finders.AppDirectoriesFinder",
-    "chronos.core.security.PlotlyFinder",
+    "chronos.core.security.VendorFinder",
 ]
-_plotly = find_spec("plotly")
-PLOTLY_JS = Path((_plotly and _plotly.origin) or "").parent / "package_data" / "plotly.min.js"
+
+
+def _package(name: str) -> Path:
+    spec = find_spec(name)
+    return Path((spec and spec.origin) or "").parent
+
+
+_ninja = _package("ninja") / "static" / "ninja"
+VENDOR = {
+    "plotly.min.js": _package("plotly") / "package_data" / "plotly.min.js",
+    **{name: _ninja / name for name in ("swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js")},
+}
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "servestatic.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "chronos.core.security.Manifest"},
 }
 SERVESTATIC_MAX_AGE = 3600
 

@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from chronos import api, palette, views
+from chronos import api, palette, reference, views
 from chronos.core import health
 from chronos.core.views.entrance import sign_in_for_the_admin
 
@@ -13,6 +13,8 @@ urlpatterns = [
     path("health/ready", health.ready, name="health-ready"),
     path("universes/", include("universes.urls")),
     path("", include("marketdata.urls")),
+    path("api/v1/docs", reference.swagger, name="swagger"),
+    path("api/v1/redoc", reference.redoc, name="redoc"),
     path("api/v1/", api.urls),
     path("admin/login/", sign_in_for_the_admin),
     path("admin/password_change/", RedirectView.as_view(pattern_name="core:security")),

@@ -1,6 +1,7 @@
-"""What holds for every page: its headers and the text it takes; and the one file served out of another package."""
+"""What holds for every page: its headers and the text it takes; and the few files served out of other packages."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from django.core.exceptions import BadRequest, RequestDataTooBig
 from django.core.files.storage import FileSystemStorage, Storage
 from django.http import HttpRequest, QueryDict, UnreadablePostError
 from django.http.response import HttpResponseBase
+from servestatic.storage import CompressedManifestStaticFilesStorage
 
 POLICY = "; ".join(
     (
@@ -27,6 +29,14 @@ POLICY = "; ".join(
 )
 
 
+# Redoc makes two <style>s: one that it fills rule by rule and that is empty to begin with, and its scroll bars' one. By
+# their hashes these two are allowed on its page, and no others.
+STYLES_OF_REDOC = (
+    "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' 'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='"
+)
+POLICY_OF_REDOC = POLICY.replace("style-src 'self'", f"style-src 'self' {STYLES_OF_REDOC}")
+
+
 class ContentSecurityPolicy:
     """One strict policy for all pages, the admin included: nothing inline, evaluated or from elsewhere."""
 
@@ -35,7 +45,7 @@ class ContentSecurityPolicy:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        response.headers["Content-Security-Policy"] = POLICY
+        response.headers.setdefault("Content-Security-Policy", POLICY)
         response.headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
         return response
 
@@ -75,20 +85,40 @@ def _has_nul(fields: QueryDict) -> bool:
     return any("\0" in text for name, values in fields.lists() for text in (name, *values))
 
 
-class PlotlyFinder(BaseFinder):
-    """Finds `vendor/plotly.min.js` in the plotly wheel, and nothing else of it (its data sets stay unserved)."""
-
-    NAME = "vendor/plotly.min.js"
+class VendorFinder(BaseFinder):
+    """Finds `vendor/…`: single files out of installed packages (settings.VENDOR), and nothing else of those."""
 
     def find(self, path: str, find_all: bool = False, **_: Any) -> Any:
-        if path != self.NAME:
+        found = settings.VENDOR.get(path.removeprefix("vendor/")) if path.startswith("vendor/") else None
+        if found is None:
             return []
-        return [str(settings.PLOTLY_JS)] if find_all else str(settings.PLOTLY_JS)
+        return [str(found)] if find_all else str(found)
 
     def list(self, ignore_patterns: Iterable[str] | None) -> Iterable[tuple[str, Storage]]:
-        storage = FileSystemStorage(location=settings.PLOTLY_JS.parent)
-        storage.prefix = "vendor"  # type: ignore[attr-defined]  # collectstatic puts it below this
-        yield settings.PLOTLY_JS.name, storage
+        for name, place in settings.VENDOR.items():
+            storage = _Renamed(name, place)
+            storage.prefix = "vendor"  # type: ignore[attr-defined]  # collectstatic puts it below this
+            yield name, storage
+
+
+class _Renamed(FileSystemStorage):
+    """One file, under whatever name."""
+
+    def __init__(self, name: str, place: Path) -> None:
+        super().__init__(location=place.parent)
+        self.name, self.place = name, place
+
+    def path(self, name: str) -> str:
+        return str(self.place)
+
+
+class Manifest(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
+    """Names files after their content. The packages' source maps are not served, so they are not looked for."""
+
+    patterns = tuple(
+        (kind, tuple(one for one in found if "sourceMappingURL" not in str(one)))
+        for kind, found in CompressedManifestStaticFilesStorage.patterns
+    )
 
 
 class SignInRequired(LoginRequiredMiddleware):

@@ -35,7 +35,7 @@ from universes.lists.parsing import parse_text
 pytestmark = pytest.mark.browser
 
 NO_PAGES = ("/figure.json", "/candles.csv", "/members.csv", "/performance.csv", "/performance.json", "/export.csv",
-            "/stream/", "/health/", "/running/", "/autocomplete/")  # fmt: skip
+            "/stream/", "/events", "/health/", "/running/", "/autocomplete/")  # fmt: skip
 TARGETS = "a[href], button, input:not([type=hidden]), select, textarea, summary"
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
