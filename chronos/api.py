@@ -12,6 +12,7 @@ from django.http.request import RawPostDataException
 from django.urls import URLPattern
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
+from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.parser import Parser
 from ninja.security import HttpBearer
@@ -55,9 +56,11 @@ class _Api(NinjaAPI):
         """A function's name is the operation's, and over MCP the tool's."""
         return operation.operation_id or operation.view_func.__name__
 
-    def get_openapi_schema(self, **more: Any) -> dict[str, Any]:
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
         """The document; what an operation is called in it is its id in words."""
-        found: dict[str, Any] = super().get_openapi_schema(**more)
+        found = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
         for methods in found["paths"].values():
             for told in methods.values():
                 told["summary"] = told["operationId"].replace("_", " ").capitalize()

@@ -21,6 +21,11 @@ if (place.dataset.with === "swagger") {
   });
 } else {
   // Redoc would fetch its maker's mark from elsewhere; nothing here comes from elsewhere, and it has no other images.
-  Object.defineProperty(HTMLImageElement.prototype, "src", { set() { this.hidden = true; } });
+  const images = HTMLImageElement.prototype;
+  const put = images.setAttribute;
+  images.setAttribute = function (name, value) {
+    put.call(this, name === "src" ? "hidden" : name, value);
+  };
+  Object.defineProperty(images, "src", { set() {} });
   window.Redoc.init(address, { disableSearch: true, hideDownloadButton: true, nativeScrollbars: true, scrollYOffset: "header.reference" }, place);
 }
