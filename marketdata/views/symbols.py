@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpResponse
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from chronos.core import figures
@@ -10,7 +11,7 @@ from chronos.core.hypermedia import Signed, page
 from chronos.core.models import Job
 from marketdata import sources, validation
 from marketdata.models import AssetClass
-from marketdata.verdicts import Answer, Verdict
+from marketdata.verdicts import HERE, Answer, Verdict
 
 WORDS = {
     Verdict.VALID: ("good", "Valid"),
@@ -58,6 +59,7 @@ def _shown(answer: Answer) -> dict[str, Any]:
         "level": "queued" if waits else level,
         "word": "Waiting" if waits else word,
         "symbol": answer.symbol,
+        "page": reverse("marketdata:asset", args=[answer.symbol]) if answer.symbol and answer.source in HERE else "",
         "written": answer.written,
         "name": answer.name,
         "kind": AssetClass(answer.asset_class).label if answer.asset_class and answer.verdict == Verdict.VALID else "",

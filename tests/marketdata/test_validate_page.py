@@ -49,6 +49,8 @@ class TestPage:
         assert "Valid" in page
         assert "Stock" in page
         assert "<h1>" not in page
+        assert '<a href="/assets/VOD.L/">VOD.L</a>' in page
+        assert client.get("/assets/VOD.L/").status_code == 200
 
     def test_what_is_not_is_asked_and_settles_by_itself(self, client: Client, yahoo: Yahoo) -> None:
         page = fragment(client, "NVDA")
