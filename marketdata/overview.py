@@ -234,6 +234,8 @@ def coverage(series: Series) -> Coverage:
         f"{figures.integer(series.held_count)} in quarantine" if series.held_count else "",
     ]
     says = f"Of {figures.integer(series.expected_count)} expected: {', '.join(part for part in parts if part)}."
+    if (beside := series.candle_count - have) > 0:
+        says += f" {figures.integer(beside)} more stored: outside the market's hours, or since the count."
     return Coverage(True, share(have, traded), says, paths(series.coverage_bar))
 
 

@@ -79,6 +79,11 @@ def test_a_series_says_how_complete_and_how_fresh_it_is(page):
     assert "style=" not in text
 
 
+def test_what_is_stored_beside_the_expected_is_told(page):
+    audited(stored("NVDA", walk(140), last=FRIDAY), missing=7, gaps=2)
+    assert "93 candles stored, 7 missing in 2 gaps. 47 more stored: outside the market" in page.get("/data/").text
+
+
 def test_an_unaudited_series_claims_nothing(page):
     stored("NVDA", walk(5))
     text = page.get("/data/").text
