@@ -45,7 +45,7 @@
   function note() {
     const here = location.pathname;
     const name = document.querySelector(".crumbs [aria-current]")?.textContent.trim();
-    if (!name || !/^\/(assets|universes)\/[^/]+\/$/.test(here)) return;
+    if (!name || !/^\/(assets|universes)\/(?!new\/|validate\/)[^/]+\/$/.test(here)) return;
     const others = recent().filter((place) => place.url !== here);
     try {
       sessionStorage.setItem(RECENT, JSON.stringify([{ name, url: here }, ...others].slice(0, 6)));
