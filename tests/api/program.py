@@ -54,7 +54,7 @@ class Program:
 def document() -> dict[str, Any]:
     from chronos.api import api
 
-    return api.get_openapi_schema()
+    return orjson.loads(orjson.dumps(api.get_openapi_schema(), option=orjson.OPT_NON_STR_KEYS))
 
 
 @cache

@@ -229,6 +229,7 @@ def test_what_is_compared_is_shown_though_it_was_folded(universe, visitor):
     page = visitor.page
     page.locator(".comparing > summary").click()
     expect(page.locator(".comparing .plot")).to_be_hidden()
+    page.wait_for_function("document.cookie.includes('chronos_compare=folded')")
     page.reload()
     expect(page.locator(".comparing[open]")).to_have_count(0)
     page.get_by_label("Choose BBB").check()
