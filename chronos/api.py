@@ -21,6 +21,7 @@ from ninja.security.apikey import APIKeyCookie
 from chronos.core import api as core
 from chronos.core import gate, jobs
 from chronos.core.envelope import Plainly, Problem, Refused
+from marketdata import api as marketdata
 from universes import api as universes
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,7 @@ api = _Api(
     openapi_url="/openapi.json",
 )
 api.add_router("", core.router)
+api.add_router("", marketdata.router)
 api.add_router("", universes.router)
 
 
@@ -186,7 +188,7 @@ HANDLERS: dict[type[Exception], Callable[[Any], Refused]] = {
     RequestDataTooBig: lambda error: gate.too_big(),
     RawPostDataException: lambda error: gate.no_form(),
     jobs.BudgetSpent: core.budget_spent,
-    **{kind: _fixed(*how) for floor in (core, universes) for kind, how in floor.REFUSED.items()},
+    **{kind: _fixed(*how) for floor in (core, marketdata, universes) for kind, how in floor.REFUSED.items()},
     Exception: _fault,
 }  # fmt: skip
 for kind, make in HANDLERS.items():
@@ -198,7 +200,19 @@ for kind, make in HANDLERS.items():
 
 def _guarded(pattern: URLPattern) -> URLPattern:
     pattern.callback = gate.guarded(_nothing_here if pattern.name == "api-root" else pattern.callback)
+    pattern.callback.reading_methods = _reading.get(pattern.name or "", ())  # type: ignore[attr-defined]
     return pattern
+
+
+def _reading_methods() -> dict[str, tuple[str, ...]]:
+    """By each operation's name, the methods at its address whose operations are marked `only_reads`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for router in api._get_bound_routers():
+        for view in router.path_operations.values():
+            only = [one for one in view.operations if getattr(one.view_func, "only_reads", False)]
+            methods = tuple(method for one in only for method in one.methods)
+            found |= {one.view_func.__name__: methods for one in view.operations}
+    return found
 
 
 def _nothing_here(request: HttpRequest) -> HttpResponse:
@@ -206,4 +220,5 @@ def _nothing_here(request: HttpRequest) -> HttpResponse:
 
 
 _patterns, _app, _namespace = api.urls
+_reading = _reading_methods()
 urls = ([_guarded(pattern) for pattern in _patterns if isinstance(pattern, URLPattern)], _app, _namespace)

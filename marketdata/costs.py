@@ -7,20 +7,23 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from marketdata import overview
+from marketdata.coverage import next_open
 from marketdata.models import Asset, Series, Timeframe
 from marketdata.providers.base import ProviderError
-from marketdata.walks import planned, sources
+from marketdata.walks import pieces, planned, sources
 
 
 @dataclass(frozen=True)
 class Cost:
     """`requests` are the windows that each series' first provider will be asked for, as far as one can know: others
-    may be asked as well, or answer less. `seconds` counts those providers' paces alone, each working beside the others.
+    may be asked as well, or answer less; None where nobody has counted yet. `seconds` counts those providers' paces
+    alone, each working beside the others.
     """
 
     series: int
-    requests: int
-    seconds: float
+    requests: int | None
+    seconds: float | None
 
 
 def of_refresh(assets: Iterable[Asset], timeframe: Timeframe) -> Cost:
@@ -34,6 +37,20 @@ def of_refresh(assets: Iterable[Asset], timeframe: Timeframe) -> Cost:
 def of_backfill(assets: Iterable[Asset], timeframe: Timeframe, since: datetime | None) -> Cost:
     """The history of each since then, or as far back as usual, without what is covered."""
     return _cost([(asset, since) for asset in assets], timeframe)
+
+
+def of_gaps(asset: Asset, timeframe: Timeframe) -> Cost:
+    """What is missing of one series, gap by gap, as the last audit has counted it."""
+    series = Series.objects.filter(asset=asset, timeframe=timeframe).select_related("asset").first()
+    if series is None or series.audited_at is None:
+        return Cost(1, None, None)
+    gaps, _ = overview.gaps_of(series)
+    try:
+        first = sources(asset)[0]
+    except ProviderError:  # nobody to ask: the job says so
+        return Cost(1, 0, 0.0)
+    many = sum(len(pieces(first, timeframe, start, next_open(end, timeframe))) for start, end, _ in gaps)
+    return Cost(1, many, round(many / first.requests_per_second, 1))
 
 
 def _cost(wanted: list[tuple[Asset, datetime | None]], timeframe: Timeframe) -> Cost:

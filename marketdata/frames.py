@@ -16,7 +16,7 @@ This module imports numpy, which takes a while: import it inside the function th
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -40,6 +40,7 @@ class Part:
 
     `revision` is that of the series (None with `as_of`), `checksum` the sum of the row hashes as
     `marketdata.columns` states them, `adjusted` tells the factors that prices were multiplied by; '' if by none.
+    `more`: the range has further candles beyond the limit that was asked for.
     """
 
     symbol: str
@@ -51,6 +52,7 @@ class Part:
     last: datetime | None
     checksum: int
     adjusted: str = ""
+    more: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -97,6 +99,7 @@ class _Wish:
     as_of: datetime | None
     extended: bool
     complete_only: bool
+    limit: int | None = None
 
     @property
     def resampled(self) -> bool:
@@ -122,6 +125,7 @@ def read(
     from_timeframe: str | None = None,
     extended: bool = False,
     complete_only: bool = True,
+    limit: int | None = None,
 ) -> Frame:
     """The candles of assets (or symbols) with start ≤ open < end, aligned by their opens; NaN where one has none.
 
@@ -134,9 +138,11 @@ def read(
     calendar, which takes seconds. A bar that the candles do not reach to the end of is left out, or with
     `complete_only=False` marked in `Frame.complete`.
 
+    `limit`: of each asset only the first so many stored candles of the range.
+
     An asset without candles has a row of NaN. Raises `ValueError` if what is asked for does not exist.
     """
-    wish = _checked(timeframe, start, end, columns, adjust, as_of, from_timeframe, extended, complete_only)
+    wish = _checked(timeframe, start, end, columns, adjust, as_of, from_timeframe, extended, complete_only, limit)
     found = _assets(assets)
     reader = _Reader(wish, found)
     if len(found) == 1:
@@ -186,6 +192,7 @@ def _checked(
     from_timeframe: str | None,
     extended: bool,
     complete_only: bool,
+    limit: int | None = None,
 ) -> _Wish:
     for name in (timeframe, from_timeframe or timeframe):
         if name not in Timeframe.values:
@@ -204,7 +211,7 @@ def _checked(
         resampling.check(from_timeframe, timeframe)
     return _Wish(
         Timeframe(timeframe), Timeframe(from_timeframe or timeframe), start, end,
-        (wanted,) if isinstance(wanted, str) else tuple(wanted), adjust, as_of, extended, complete_only,  # type: ignore[arg-type]
+        (wanted,) if isinstance(wanted, str) else tuple(wanted), adjust, as_of, extended, complete_only, limit,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -260,10 +267,12 @@ class _Reader:
         if series is None:
             return self._none(asset)
         found = self.found(series)
-        inside = found.between(*self.wish.range())
+        ranged = found.between(*self.wish.range())
+        limit = len(found.times) if self.wish.limit is None else self.wish.limit
+        inside = slice(ranged.start, min(ranged.stop, ranged.start + limit))
         numbers = {name: found.number(name, inside) for name in self.wish.columns}
         numbers, adjusted = self._adjusted(asset, series, found, inside, numbers)
-        part = self._part(asset, series, found, inside, adjusted)
+        part = replace(self._part(asset, series, found, inside, adjusted), more=inside.stop < ranged.stop)
         if not self.wish.resampled:
             return _One(found.times[inside], numbers, part)
         return self._resampled(asset, found, inside, numbers, part)

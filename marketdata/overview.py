@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.cache import cache
 from django.db import connection
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from chronos.core import figures
-from marketdata import calendars, freshness, sources
-from marketdata.calendars import Book
+from marketdata import calendars, freshness, gaps, sources
+from marketdata.calendars import Book, UnknownCalendar
 from marketdata.models import Asset, FetchWindow, QuarantinedCandle, Series, Timeframe, canonical
 
 INTERRUPTED = timedelta(minutes=15)  # a window still being asked after so long lost its worker
@@ -279,6 +280,30 @@ def _stack(span: Sequence[int]) -> list[tuple[str, float, float]]:
         stacked.append((name, round(bottom, 1), round(top, 1)))
         bottom = top
     return stacked
+
+
+# --- Gaps --------------------------------------------------------------------------------------------------------
+
+REMEMBERED = 600  # seconds that a list of gaps is kept for; a new audit or candle makes a new list
+
+
+def gaps_of(series: Series) -> tuple[list[tuple[datetime, datetime, int]], str]:
+    """The gaps as (first open, last open, candles), oldest first; or none, and why there are none to tell.
+
+    Only of an audited series: before that a calendar may have to be loaded, which is a worker's to do.
+    """
+    if series.audited_at is None:
+        return [], "Nobody has counted yet what is missing. A refresh or a backfill does."
+    key = f"gaps:{series.pk}:{series.revision}:{series.candle_count}:{series.audited_at.timestamp()}"
+    kept: list[tuple[datetime, datetime, int]] | None = cache.get(key)
+    if kept is None:
+        try:
+            listed = gaps.find(series.asset, Timeframe(series.timeframe)) if series.expected_count else []
+        except UnknownCalendar as error:
+            return [], str(error)
+        kept = [(gap.start, gap.end, gap.candles) for gap in listed]
+        cache.set(key, kept, REMEMBERED)
+    return kept, ""
 
 
 # --- The ledger --------------------------------------------------------------------------------------------------

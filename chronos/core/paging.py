@@ -51,6 +51,26 @@ def page_of(
     return Page(page, _written(order, [_value(page[-1], column) for column in columns]) if more else "")
 
 
+def place_in(cursor: str, of: str) -> int | None:
+    """The place (an offset, a moment) that `cursor_at` wrote into a list's cursor; None without one. Raises `Refused`
+    on a cursor that is none of this list.
+    """
+    if not cursor:
+        return None
+    try:
+        name, place = _unpacked(cursor)
+        if name != of or type(place) is not int or abs(place) >= 2**63:
+            raise ValueError(of)
+    except (ValueError, TypeError, binascii.Error):
+        raise _bad_cursor() from None
+    return place
+
+
+def cursor_at(of: str, place: int) -> str:
+    """A cursor of a list that goes on from a place rather than after a row."""
+    return _written(of, [place])
+
+
 def _after(columns: Sequence[str], values: Sequence[Any]) -> Q:
     """Rows after this one: equal in the first columns and beyond it in the next."""
     after, equal = Q(), Q()
@@ -78,8 +98,7 @@ def _plain(value: Any) -> Any:
 
 def _read(cursor: str, order: str, columns: Sequence[str], found: QuerySet[Any]) -> list[Any]:
     try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        told = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        told = _unpacked(cursor)
         if not isinstance(told, list) or len(told) != len(columns) + 1 or told[0] != order:
             raise ValueError(order)
         kinds = [_kind(found, column.removeprefix("-")) for column in columns]
@@ -87,13 +106,22 @@ def _read(cursor: str, order: str, columns: Sequence[str], found: QuerySet[Any])
         if any(value is None or (isinstance(value, str) and "\0" in value) for value in values):
             raise ValueError(values)
     except (ValueError, TypeError, ValidationError, binascii.Error, OverflowError):
-        raise Refused(
-            "bad_cursor",
-            "The cursor is none of this list in this order.",
-            "Take `metadata.next_cursor` of the page before unchanged, with the same order and filters.",
-            field="query.cursor",
-        ) from None
+        raise _bad_cursor() from None
     return values
+
+
+def _unpacked(cursor: str) -> Any:
+    padded = cursor + "=" * (-len(cursor) % 4)
+    return orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+
+
+def _bad_cursor() -> Refused:
+    return Refused(
+        "bad_cursor",
+        "The cursor is none of this list in this order.",
+        "Take `metadata.next_cursor` of the page before unchanged, with the same order and filters.",
+        field="query.cursor",
+    )
 
 
 def _kind(found: QuerySet[Any], name: str) -> "Column[Any, Any]":

@@ -90,6 +90,12 @@ def open_to_tokens(view: View) -> View:
     return view
 
 
+def only_reads(operation: View) -> View:
+    """Marks an operation of the API that only reads although its method is POST: a token that may not write may ask."""
+    operation.only_reads = True  # type: ignore[attr-defined]
+    return operation
+
+
 def _refusal(status: int, error: str, message: str, remedy: str = "") -> Refused:
     """In the words and with the header of RFC 6750."""
     named = {"WWW-Authenticate": f'Bearer realm="Chronos", error="{error}"'} if status in (401, 403) else {}
@@ -160,6 +166,7 @@ class BearerMiddleware:
             return None
         if not getattr(view, "open_to_tokens", False):
             return NOT_HERE.answer()
-        if request.method not in SAFE and not token.may_write and not getattr(view, "only_reads", False):
+        reading = (*SAFE, *getattr(view, "reading_methods", ()))
+        if request.method not in reading and not token.may_write:
             return ONLY_READS.answer()
         return None

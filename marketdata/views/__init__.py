@@ -12,7 +12,8 @@ from django.utils.functional import SimpleLazyObject
 from chronos.core import figures
 from chronos.core.hypermedia import Signed
 from marketdata import sources
-from marketdata.models import Asset, ProviderState, canonical
+from marketdata.loading import stored_asset
+from marketdata.models import Asset, ProviderState
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -72,12 +73,6 @@ def only_those_who_may(request: Signed, model: type[Model], says: str) -> None:
     """Raise `PermissionDenied`, with these words for the page, for everybody else."""
     if not may_change(request, model):
         raise PermissionDenied(says)
-
-
-def stored_asset(symbol: str) -> Asset | None:
-    """By canonical symbol, or as a provider spells it."""
-    exact = Asset.objects.filter(symbol=canonical(symbol)).first()
-    return exact or Asset.objects.called(symbol).order_by("pk").first()
 
 
 def asset_called(symbol: str) -> Asset:

@@ -20,9 +20,10 @@ from marketdata import charts, sources
 from marketdata.directory import exchanges
 from marketdata.forms import BackfillForm
 from marketdata.jobs import refresh_asset
+from marketdata.loading import stored_asset
 from marketdata.models import Asset, Candle, CorporateAction, Series, Timeframe
 from marketdata.quotes import quotes
-from marketdata.views import asset_called, directory, paged, stored_asset, upkeep
+from marketdata.views import asset_called, directory, paged, upkeep
 
 ROWS = 20  # candles in a page of the table below the chart
 CSV_ROWS = 10_000  # candles read at once for a file

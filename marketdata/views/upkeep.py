@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
-from django.core.cache import cache
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -12,15 +11,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from chronos.core import activity, figures
 from chronos.core.hypermedia import Signed, page, wants_part
 from chronos.core.models import Job
-from marketdata import actions, calendars, coverage, gaps, jobs, overview, sources
-from marketdata.calendars import UnknownCalendar
+from marketdata import actions, calendars, coverage, jobs, overview, sources
 from marketdata.forms import BackfillForm
 from marketdata.models import Asset, CorporateAction, QuarantinedCandle, Series, Timeframe, TradingSession
 from marketdata.views import asset_called, paged
 
 FIRST = 10  # gaps that stand on the asset's page
 GAPS = 100  # on a page of their own
-REMEMBERED = 600  # seconds that a list of gaps is kept for; a new audit or candle makes a new list
 DIVIDENDS = 8
 
 _RULES = {
@@ -103,7 +100,7 @@ def gaps_of(request: Signed, symbol: str) -> HttpResponse:
     """Every gap of one series, oldest first; `as=first` is the beginning of the list, for the asset's page."""
     found = asset_called(symbol)
     series = _series(found, request.GET.get("timeframe", Timeframe.D1))
-    lines, trouble = _gaps(series)
+    lines, trouble = overview.gaps_of(series)
     pager, window = paged(request, len(lines), GAPS)
     first = request.GET.get("as") == "first"
     when = figures.day if Timeframe(series.timeframe).is_daily else figures.moment
@@ -135,25 +132,6 @@ def _series(found: Asset, timeframe: str) -> Series:
     if series is None:
         raise Http404(f"{found.symbol} has no candles of {timeframe[:40]}.")
     return series
-
-
-def _gaps(series: Series) -> tuple[list[tuple[datetime, datetime, int]], str]:
-    """The gaps as (first open, last open, candles), or why there are none to tell.
-
-    Only of an audited series: before that a calendar may have to be loaded, which is a worker's to do.
-    """
-    if series.audited_at is None:
-        return [], "Nobody has counted yet what is missing. A refresh or a backfill does."
-    key = f"gaps:{series.pk}:{series.revision}:{series.candle_count}:{series.audited_at.timestamp()}"
-    kept: list[tuple[datetime, datetime, int]] | None = cache.get(key)
-    if kept is None:
-        try:
-            listed = gaps.find(series.asset, Timeframe(series.timeframe)) if series.expected_count else []
-        except UnknownCalendar as error:
-            return [], str(error)
-        kept = [(gap.start, gap.end, gap.candles) for gap in listed]
-        cache.set(key, kept, REMEMBERED)
-    return kept, ""
 
 
 # --- Long work ---------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ class Program:
         return answer.status_code, told["data"]["code"]
 
     async def stream(self, path: str, headers: dict[str, str] | None = None):
-        return await AsyncClient(headers=self.headers).get(path, headers=headers)
+        return await AsyncClient().get(path, headers={**self.headers, **(headers or {})})
 
 
 @cache
