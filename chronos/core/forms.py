@@ -114,6 +114,9 @@ class NameForm(forms.Form):
     name = forms.CharField(max_length=60, widget=forms.TextInput(attrs={"autocomplete": "off"}))
 
 
+BUDGETS = (("10", "10 min a day"), ("60", "1 h a day"), ("240", "4 h a day"), ("", "as long as they take"))
+
+
 class TokenForm(forms.Form):
     name = forms.CharField(
         max_length=100,
@@ -128,6 +131,9 @@ class TokenForm(forms.Form):
     )
     days = forms.ChoiceField(
         label="It works for", choices=LIFETIMES, initial="90", required=False, widget=forms.RadioSelect
+    )
+    minutes = forms.ChoiceField(
+        label="Its jobs may work", choices=BUDGETS, initial="", required=False, widget=forms.RadioSelect
     )
 
     def __init__(self, owner: User, *args: Any, **kwargs: Any) -> None:

@@ -7,7 +7,7 @@ Refusals of Django's own on the way become the API's.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import wraps
 from hashlib import sha256
 from typing import Any
@@ -26,7 +26,6 @@ from chronos.core.models import IdempotencyKey, User
 
 View = Callable[..., Any]
 PLAIN = re.compile(r"[!-~]{1,200}")
-KEPT_HOURS = 24
 
 UNNAMED = Refused(
     "unauthenticated",
@@ -186,6 +185,3 @@ def nothing_here() -> Refused:
         "not_found", "There is nothing at this address of the API.", "Look into the OpenAPI document.", status=404,
         next_actions=[then("list_universes", "A place to begin.")],
     )  # fmt: skip
-
-
-Answering = Callable[[HttpRequest], Awaitable[HttpResponseBase]]

@@ -37,7 +37,7 @@ from django.utils import timezone
 from pydantic import BaseModel, ValidationError
 
 from chronos.core import logs, tenancy, tokens
-from chronos.core.models import ApiToken, Job, JobLine, User, digest
+from chronos.core.models import ApiToken, IdempotencyKey, Job, JobLine, User, digest
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", bound=BaseModel)
@@ -541,3 +541,10 @@ def start_scheduled(kind: str, subject: str, params: dict[str, Any] | None = Non
     """What a schedule in the database calls: start the house's own job, unless one is still running."""
     with tenancy.as_system(f"schedule {kind}"):
         start(kind, params or {}, owner=None, subject=subject, key="schedule")
+
+
+@shared_task(name="chronos.core.forget", ignore_result=True)
+def forget() -> int:
+    """Remove what was answered to requests that are done once, after a day; how many answers."""
+    with tenancy.as_system("forget old answers"):
+        return IdempotencyKey.objects.filter(created_at__lt=timezone.now() - DAY).delete()[0]

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from chronos.core import accounts, figures, passkeys, sessions, tokens, twostep
+from chronos.core import accounts, figures, jobs, passkeys, sessions, tokens, twostep
 from chronos.core.forms import CodeForm, EmailForm, NameForm, OldPasswordForm, PasswordForm, ProfileForm, TokenForm
 from chronos.core.guessing import CODES, PASSWORDS
 from chronos.core.hypermedia import Asked, Signed, page
@@ -456,7 +456,10 @@ def make_token(request: Signed) -> HttpResponse:
     given = form.cleaned_data
     lifetime = timedelta(days=int(given["days"])) if given["days"] else None
     try:
-        made, secret = tokens.issue(request.user, given["name"], may_write=given["may"] == "write", lifetime=lifetime)
+        made, secret = tokens.issue(
+            request.user, given["name"], may_write=given["may"] == "write", lifetime=lifetime,
+            compute_minutes=int(given["minutes"]) if given["minutes"] else None,
+        )  # fmt: skip
     except tokens.TooMany:
         form.add_error(None, f"Nobody may have more than {tokens.MOST} tokens. Revoke one first.")
         return _tokens_page(request, form=form, status=422)
@@ -480,12 +483,22 @@ def _token_row(token: ApiToken) -> dict[str, Any]:
         "name": token.name,
         "hint": token.hint,
         "may": "read and write" if token.may_write else "read",
+        "budget": _budget(token),
         "made": figures.day(token.created_at),
         "used": figures.ago(token.last_used_at) if token.last_used_at else "never",
         "until": figures.day(token.expires_at) if token.expires_at else "never",
         "expired": expired,
         "soon": not expired and token.expires_at is not None and token.expires_at < timezone.now() + timedelta(days=7),
     }
+
+
+def _budget(token: ApiToken) -> str:
+    """How much worker time its jobs have had of what they may; empty without a limit."""
+    left = jobs.budget_of(token)
+    if left is None or token.compute_minutes is None:
+        return ""
+    spent = timedelta(seconds=min(60 * token.compute_minutes, 60 * token.compute_minutes - left.seconds))
+    return f"{figures.lasted(spent)} of {figures.lasted(timedelta(minutes=token.compute_minutes))} a day used"
 
 
 # --- Appearance --------------------------------------------------------------------------------------------------
