@@ -6,7 +6,8 @@ import signal
 import sys
 
 # These need no database, or see to it themselves.
-ALONE = {"up", "health", "help", "version", "check", "makemigrations", "collectstatic", "diffsettings", "findstatic"}
+ALONE = {"up", "health", "help", "version", "check", "makemigrations", "collectstatic", "diffsettings", "findstatic",
+         "mcp"}  # fmt: skip
 
 
 def main() -> None:

@@ -2,6 +2,9 @@ import pytest
 
 from tests import cast
 from tests.api.program import Program
+from tests.browser.conftest import address
+
+__all__ = ["address"]
 
 
 @pytest.fixture

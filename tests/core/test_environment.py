@@ -92,7 +92,9 @@ def test_a_start_with_a_wrong_value_ends_with_that_line_and_status_1():
     assert len(done.stderr.splitlines()) == 1
 
 
-SLOW = {"yfinance", "pandas", "numpy", "pyarrow", "ccxt", "numba", "curl_cffi", "fido2", "qrcode"}
+SLOW = {
+    "yfinance", "pandas", "numpy", "pyarrow", "ccxt", "numba", "curl_cffi", "fido2", "qrcode", "mcp", "httpx", "httpx2",
+}  # fmt: skip
 
 
 def test_the_web_process_starts_without_slow_imports(tmp_path):
