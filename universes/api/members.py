@@ -243,6 +243,20 @@ def tag_assets(request: HttpRequest, universe_id: Id, given: TagsIn) -> Any:
     return said(data, f"{figures.counted(len(data), 'member')} changed.", total=len(data))
 
 
+_STAYS = {"type": "array", "items": {"type": "object", "required": list(exporting.COLUMNS)}}
+_FILES = {
+    kind.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}} for kind in exporting.TYPES.values()
+} | {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["universe", "members"],
+            "properties": {"universe": {"type": "object", "required": ["name", "description"]}, "members": _STAYS},
+        }
+    }
+}
+
+
 class ExportWanted(Schema):
     form: Literal["json", "csv", "xlsx"] = "json"
     past: bool = Field(False, description="True: every stay there ever was, not only the members now.")
@@ -250,9 +264,7 @@ class ExportWanted(Schema):
 
 @router.get(
     "/universes/{universe_id}/export", response={200: None, REFUSALS: Refusal}, tags=["members"],
-    openapi_extra={"responses": {200: {"description": "The file.", "content": {
-        kind.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}} for kind in exporting.TYPES.values()
-    }}}},
+    openapi_extra={"responses": {200: {"description": "The file.", "content": _FILES}}},
 )  # fmt: skip
 def export_universe(request: HttpRequest, universe_id: Id, wanted: Query[ExportWanted]) -> Any:
     """The universe as a file, which `create_list` reads back without loss: moments, order, notes and tags."""
