@@ -114,7 +114,7 @@ class NameForm(forms.Form):
     name = forms.CharField(max_length=60, widget=forms.TextInput(attrs={"autocomplete": "off"}))
 
 
-BUDGETS = (("10", "10 min a day"), ("60", "1 h a day"), ("240", "4 h a day"), ("", "as long as they take"))
+BUDGETS = (("10", "10 min"), ("60", "1 h"), ("240", "4 h"), ("", "any"))
 
 
 class TokenForm(forms.Form):
@@ -133,7 +133,7 @@ class TokenForm(forms.Form):
         label="It works for", choices=LIFETIMES, initial="90", required=False, widget=forms.RadioSelect
     )
     minutes = forms.ChoiceField(
-        label="Its jobs may work", choices=BUDGETS, initial="", required=False, widget=forms.RadioSelect
+        label="Worker time of its jobs, a day", choices=BUDGETS, initial="", required=False, widget=forms.RadioSelect
     )
 
     def __init__(self, owner: User, *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""32 programs at once for a minute, over loopback: `python -m tests.benchmarks.load` starts a Chronos of its own for it.
+"""32 programs at once for a minute, over loopback: `python -m tests.benchmarks.load` starts a Chronos of its own.
 
 Each asks what programs ask: who they are, lists, an asset, a thousand candles, and every tenth time a universe is made
 and deleted. It ends by itself. LOAD_SECONDS changes how long it takes.

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from chronos.core import logs, tenancy, tokens
-from chronos.core.models import ApiToken
+from chronos.core.models import ApiToken, Job
 from chronos.urls import urlpatterns as ours
 from tests import cast
 from tests.cast import signed_in
@@ -129,6 +129,18 @@ def test_only_what_is_marked_is_open():
     found = {name for name, entry in _named(get_resolver(), "") if getattr(entry.callback, "open_to_tokens", False)}
     pages = {name for name in found if not name.startswith("api:")}
     assert pages == {"marketdata:candles", "marketdata:figure", "universes:export"}  # each new one on purpose
+
+
+def test_a_budget_is_chosen_and_seen(alice):
+    page = signed_in(alice)
+    made_on(page, minutes="60")
+    with tenancy.as_system("look"):
+        row = ApiToken.objects.get()
+        now = timezone.now()
+        Job.objects.create(owner=alice, kind="x", subject="x", token=row, state="done",
+                           started_at=now - timedelta(minutes=12), finished_at=now)  # fmt: skip
+    assert row.compute_minutes == 60
+    assert "12 min 0 s of 1 h 0 min a day used" in page.get("/settings/tokens/").text
 
 
 def test_expired_or_of_a_closed_account(alice):
