@@ -9,7 +9,6 @@ from typing import Any
 
 METHODS = ("get", "post", "put", "patch", "delete")
 ROWS = 20  # of a list, unless the caller says otherwise: a context window is dearer than a request
-LIMIT = f"Rows of a page; here {ROWS} unless you say otherwise."
 FILE = {
     "type": "object",
     "description": "A file, or what came of a stream.",
@@ -76,7 +75,8 @@ def _operation(method: str, path: str, told: Mapping[str, Any], schemas: Mapping
     defaults = {}
     if (limit := properties.get("limit")) and places["limit"] == "query" and limit.get("default", 0) > ROWS:
         defaults["limit"] = ROWS
-        properties["limit"] = {**limit, "default": ROWS, "description": LIMIT}
+        words = f"{limit.get('description', 'At most so many.')} Here {ROWS} unless you say otherwise."
+        properties["limit"] = {**limit, "default": ROWS, "description": words}
     takes = {"type": "object", "properties": properties, "additionalProperties": False}
     if required:
         takes["required"] = required

@@ -1,7 +1,8 @@
-"""What an agent can read as a whole, by an address: a universe, a job's report."""
+"""What an agent can read as a whole, by an address: a universe, an asset's candles, a job's report."""
 
+from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
@@ -10,14 +11,19 @@ from chronos.agents import answering
 from chronos.agents.asking import Line, request, shown
 from chronos.agents.toolbox import Toolbox
 from chronos.core.envelope import Refused
+from marketdata.models import Timeframe
 
-MEMBERS, LINES = 500, 200
-JSON = "application/json"
+MEMBERS, CANDLES, LINES = 500, 500, 200
+JSON, CSV = "application/json", "text/csv"
 
 TEMPLATES = [
     types.ResourceTemplate(
         uri_template="chronos://universes/{id}", name="universe", title="A universe", mime_type=JSON,
         description=f"What it is, and its members (the first {MEMBERS}) with their newest close.",
+    ),
+    types.ResourceTemplate(
+        uri_template="chronos://assets/{symbol}/candles.csv{?timeframe}", name="candles", title="An asset's candles",
+        mime_type=CSV, description=f"The newest {CANDLES} candles, daily unless timeframe says otherwise (1h, 1w, …).",
     ),
     types.ResourceTemplate(
         uri_template="chronos://jobs/{id}", name="job", title="A job's report", mime_type=JSON,
@@ -45,6 +51,7 @@ async def read(toolbox: Toolbox, line: Line, uri: str) -> types.ReadResourceResu
     try:
         parts = urlsplit(uri)
         place = (parts.scheme, parts.netloc, *(unquote(part) for part in parts.path.split("/")[1:]))
+        query = dict(parse_qsl(parts.query))
     except ValueError:
         raise _nothing(uri) from None
     match place:
@@ -52,6 +59,8 @@ async def read(toolbox: Toolbox, line: Line, uri: str) -> types.ReadResourceResu
             return _contents(uri, JSON, answering.compact(await _universe(toolbox, line, pk)))
         case ("chronos", "jobs", pk):
             return _contents(uri, JSON, answering.compact(await _job(toolbox, line, pk)))
+        case ("chronos", "assets", symbol, "candles.csv"):
+            return _contents(uri, CSV, await _candles(toolbox, line, symbol, query.get("timeframe", "1d")))
     raise _nothing(uri)
 
 
@@ -80,6 +89,22 @@ async def _job(toolbox: Toolbox, line: Line, pk: str) -> dict[str, Any]:
     lines = await _ask(toolbox, line, "list_job_lines", job_id=pk, order="-id", limit=LINES)
     more = bool(lines["metadata"]["next_cursor"])
     return {**job["data"], "lines": lines["data"][::-1], "there_are_more": more}
+
+
+async def _candles(toolbox: Toolbox, line: Line, symbol: str, timeframe: str) -> str:
+    """The newest of them. The API reads forwards: it is asked from so long before the newest that they must be in it,
+    closed markets allowed for.
+    """
+    newest = (await _ask(toolbox, line, "get_candles", symbol=symbol, timeframe=timeframe, limit=1))["metadata"][
+        "newest"
+    ]
+    asked = {"symbol": symbol, "timeframe": timeframe, "format": "csv"}
+    if newest:
+        length = Timeframe(timeframe).length
+        closed = 2 if length >= timedelta(days=1) else 8
+        asked["start"] = (datetime.fromisoformat(newest) - closed * CANDLES * length).isoformat()
+    head, *lines = (await _ask(toolbox, line, "get_candles", **asked))["data"]["text"].splitlines()
+    return "\n".join([head, *lines[-CANDLES:], ""])
 
 
 async def _ask(toolbox: Toolbox, line: Line, name: str, **given: Any) -> answering.Envelope:
