@@ -19,6 +19,8 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "job_id": "{job}",
         "token_id": "{token}",
         "username": "rita",
+        "list_id": "{list}",
+        "number": "1",
     },
     "marketdata": {"symbol": "{symbol}", "provider": "twelvedata", "asset_class": "stock"},
     "core:job": {"pk": "{job}"},

@@ -56,9 +56,8 @@ def compare_members(request: HttpRequest, universe_id: Id, wanted: Query[Compari
         "left_out": told.left_out,
     }
     best = max(told.lines, key=lambda line: line.change, default=None)
-    words = (
-        f"{best.symbol} did best: {figures.percent(best.change)} %." if best else "No member has candles in the span."
-    )
+    none = f"No member of {found.name} has candles in the span."
+    words = f"Of {found.name} {best.symbol} did best: {figures.percent(best.change)} %." if best else none
     return said(data, words, [then("list_universe_assets", "See all members.", universe_id=found.pk)])
 
 
