@@ -14,6 +14,7 @@ from django.utils.timezone import now
 from jsonschema.validators import Draft202012Validator
 from mcp.shared.exceptions import MCPError
 
+from chronos.agents.asking import Asked, Inside
 from chronos.agents.here import toolbox
 from chronos.agents.toolbox import AT_HAND
 from chronos.core import tenancy, tokens
@@ -287,6 +288,8 @@ def test_waiting_tells_progress_and_ends_with_the_job(address, hers, alice):
         assert short.structured_content["next_actions"][0]["operation"] == "wait_for_job"
         waiting = client.call_tool("wait_for_job", {"job_id": job, "seconds": 20}, progress_callback=hear)
         told, _ = await asyncio.gather(waiting, drive())
+        events = await ask(client, "stream_job_events", job_id=job)
+        assert events["text"].startswith("event: end")
         report = orjson.loads((await client.read_resource(f"chronos://jobs/{job}")).contents[0].text)
         return told, report
 
@@ -298,6 +301,27 @@ def test_waiting_tells_progress_and_ends_with_the_job(address, hers, alice):
         assert heard[1] == (2, 4, "NVDA")
         assert told.structured_content["data"]["state"] == "done"
         assert (report["summary"], report["lines"]) == ("All well.", [])
+
+
+def test_who_does_not_wait_any_more_hangs_up():
+    """As a browser would: Django ends a request by itself then."""
+    seen = []
+
+    async def application(scope, receive, send):
+        seen.append((await receive())["type"])
+        seen.append((await receive())["type"])
+
+    async def about():
+        asking = asyncio.create_task(Inside(application, "chr_x")(Asked("GET", "/api/v1/me")))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await asyncio.sleep(0.01)
+
+    asyncio.run(about())
+    assert seen == ["http.request", "http.disconnect"]
 
 
 # --- Who may -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -48,15 +49,14 @@ class Command(BaseCommand):
                 f"There is no token in {name}. Make one in the settings of Chronos, and set {name} to it."
             )
         try:
-            if options["url"]:
-                asyncio.run(self._elsewhere(_address(options["url"]), token))
-            else:
-                with _services():
+            with _leaving_on_signals() as opened:
+                if options["url"]:
+                    asyncio.run(self._elsewhere(_address(options["url"]), token))
+                else:
+                    opened.enter_context(_services())
                     asyncio.run(self._here(token))
         except (embedded.EmbeddedError, database.DatabaseError) as error:
             raise CommandError(str(error)) from error
-        except KeyboardInterrupt:
-            raise CommandError("Stopped.") from None
 
     async def _here(self, token: str) -> None:
         from chronos.agents.asking import Inside
@@ -98,6 +98,23 @@ def _address(url: str) -> str:
     ):
         raise CommandError("--url must look like https://chronos.example.org")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+@contextlib.contextmanager
+def _leaving_on_signals() -> Iterator[contextlib.ExitStack]:
+    """The SDK's thread that reads standard input can't be interrupted, so nobody waits for it. What was opened is
+    closed first.
+    """
+    with contextlib.ExitStack() as opened:
+
+        def leave(number: int, frame: object) -> None:
+            opened.close()
+            os._exit(128 + number)
+
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, leave) for number in numbers}
+        opened.callback(lambda: [signal.signal(number, handler) for number, handler in before.items()])
+        yield opened
 
 
 @contextlib.contextmanager
