@@ -90,7 +90,7 @@ def _operation(method: str, path: str, told: Mapping[str, Any], schemas: Mapping
         tags=tuple(told.get("tags", ())),
         places=places,
         takes=whole(takes, schemas),
-        answers=whole(_answers(told, contents), schemas),
+        answers=whole(_answers(contents, schemas), schemas),
         has_body="requestBody" in told,
         is_stream="text/event-stream" in contents,
         defaults=defaults,
@@ -120,17 +120,18 @@ def _contents(told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _answers(told: Mapping[str, Any], contents: Mapping[str, Any]) -> dict[str, Any]:
+def _answers(contents: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
     """Its envelope, a file's in one of our own, or a refusal. Older clients want an object at the root."""
-    kinds = [dict(contents[kind]) for kind in contents if kind == "application/json" and is_envelope(contents[kind])]
-    if any(not is_envelope(schema) for schema in contents.values()):
+    kinds = [dict(schema) for schema in contents.values() if _is_envelope(schema, schemas)]
+    if len(kinds) < len(contents):
         kinds.append(_filed())
     kinds.append({"$ref": "#/components/schemas/Refusal"})
     return {"type": "object", "anyOf": kinds}
 
 
-def is_envelope(schema: Mapping[str, Any]) -> bool:
-    return "$ref" in schema
+def _is_envelope(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> bool:
+    found = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    return "success" in found.get("properties", ())
 
 
 def _filed() -> dict[str, Any]:
