@@ -166,6 +166,8 @@ def started(begun: Job | None, cost: dict[str, Any], what: str) -> Any:
     return said({"job": told(begun), "cost": cost}, f"{what} is job {begun.pk}.", actions, status=202)
 
 
+# For `openapi_extra`: agents are told that others than Chronos are asked.
+ABROAD = {"x-agent": {"open_world": True}}
 STARTS: dict[Any, Any] = answers(Started, 202) | {200: answers(Started)[200]}
 
 

@@ -163,7 +163,10 @@ class SymbolsToCheck(Schema):
                       " only read never does.")  # fmt: skip
 
 
-@router.post("/assets/validate", response=answers(list[VerdictOut]), tags=["assets"])
+@router.post(
+    "/assets/validate", response=answers(list[VerdictOut]), tags=["assets"],
+    openapi_extra={"x-agent": {"only_reads": True, "open_world": True}},
+)  # fmt: skip
 @only_reads
 def validate_assets(request: HttpRequest, given: SymbolsToCheck) -> Any:
     """Whether symbols are real, each in the order given, with what may have been meant instead of those that are not.

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 from pydantic import Field
 
-from chronos.core.api import STARTS, started
+from chronos.core.api import ABROAD, STARTS, started
 from chronos.core.envelope import Refused, missing, then
 from chronos.core.models import Job
 from marketdata import costs, jobs
@@ -29,7 +29,7 @@ class BackfillIn(RefreshIn):
     )
 
 
-@router.post("/jobs/refresh-asset", response=STARTS, tags=["jobs"])
+@router.post("/jobs/refresh-asset", response=STARTS, tags=["jobs"], openapi_extra=ABROAD)
 def refresh_asset(request: HttpRequest, given: RefreshIn) -> Any:
     """Fetch what is new of one asset, as a job; the one under way if there is one. Quick: one request or few."""
     found = _movable(given.symbol)
@@ -38,7 +38,7 @@ def refresh_asset(request: HttpRequest, given: RefreshIn) -> Any:
     return _started(job, cost, f"The refresh of {found.symbol} {given.timeframe.value}")
 
 
-@router.post("/jobs/backfill-asset", response=STARTS, tags=["jobs"])
+@router.post("/jobs/backfill-asset", response=STARTS, tags=["jobs"], openapi_extra=ABROAD)
 def backfill_asset(request: HttpRequest, given: BackfillIn) -> Any:
     """Fetch the history of one asset, the newest first, as a job; the one under way if there is one.
 
@@ -51,7 +51,7 @@ def backfill_asset(request: HttpRequest, given: BackfillIn) -> Any:
     return _started(job, cost, f"The backfill of {found.symbol} {given.timeframe.value}")
 
 
-@router.post("/jobs/fill-gaps", response=STARTS, tags=["jobs"])
+@router.post("/jobs/fill-gaps", response=STARTS, tags=["jobs"], openapi_extra=ABROAD)
 def fill_gaps(request: HttpRequest, given: RefreshIn) -> Any:
     """Ask the providers again for exactly the candles of one series that are missing, as a job; see list_gaps."""
     found = _movable(given.symbol)

@@ -143,7 +143,10 @@ def test_tools_say_whether_they_change_anything(address, hers):
         if name in hints and method == "delete":
             assert hints[name].destructive_hint
             assert hints[name].idempotent_hint
+    assert hints["validate_assets"].read_only_hint
+    assert hints["backfill_universe"].open_world_hint
     assert not hints["create_universe"].read_only_hint
+    assert not hints["create_universe"].open_world_hint
     assert hints["call_operation"].destructive_hint
 
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 from pydantic import Field
 
-from chronos.core.api import STARTS, started
+from chronos.core.api import ABROAD, STARTS, started
 from chronos.core.models import Job
 from marketdata import costs
 from marketdata.models import Asset, Timeframe
@@ -30,7 +30,7 @@ class BackfillIn(RefreshIn):
     since: date | None = Field(None, description="As far back as this day; left out: as far as is usual.")
 
 
-@router.post("/jobs/refresh-universe", response=STARTS, tags=["jobs"])
+@router.post("/jobs/refresh-universe", response=STARTS, tags=["jobs"], openapi_extra=ABROAD)
 def refresh_universe(request: HttpRequest, given: RefreshIn) -> Any:
     """Fetch what is new of each member, as a job; the one under way if there is one."""
     found = seen(request, given.universe_id)  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def refresh_universe(request: HttpRequest, given: RefreshIn) -> Any:
     return _started(job, cost, f"The refresh of {found.name}")
 
 
-@router.post("/jobs/backfill-universe", response=STARTS, tags=["jobs"])
+@router.post("/jobs/backfill-universe", response=STARTS, tags=["jobs"], openapi_extra=ABROAD)
 def backfill_universe(request: HttpRequest, given: BackfillIn) -> Any:
     """Fetch the history of each member, as a job; the one under way if there is one."""
     found = seen(request, given.universe_id)  # type: ignore[arg-type]
