@@ -290,7 +290,8 @@ def test_waiting_tells_progress_and_ends_with_the_job(address, hers, alice):
         short = await client.call_tool("wait_for_job", {"job_id": job, "seconds": 0})
         assert short.structured_content["next_actions"][0]["operation"] == "wait_for_job"
         waiting = client.call_tool("wait_for_job", {"job_id": job, "seconds": 20}, progress_callback=hear)
-        told, _ = await asyncio.gather(waiting, drive())
+        async with asyncio.timeout(30):
+            told, _ = await asyncio.gather(waiting, drive())
         events = await ask(client, "stream_job_events", job_id=job)
         assert events["text"].startswith("event: end")
         report = orjson.loads((await client.read_resource(f"chronos://jobs/{job}")).contents[0].text)
