@@ -40,6 +40,12 @@ def chain(asset_class: AssetClass | str) -> list[Provider]:
     return [link.provider for link in explain(asset_class) if link.usable]
 
 
+def chained(asset_class: AssetClass | str) -> list[str]:
+    """The names of those, with one look at all keys."""
+    with credentials.all_at_hand():
+        return [provider.name for provider in chain(asset_class)]
+
+
 def explain(asset_class: AssetClass | str) -> list[Link]:
     """All of the chain, with the reason for which one is passed over."""
     return [_link(providers.named(name)) for name in names(asset_class) if providers.known(name)]

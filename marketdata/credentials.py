@@ -82,6 +82,17 @@ def at_hand(provider: str) -> Iterator[None]:
         _held.reset(token)
 
 
+@contextmanager
+def all_at_hand() -> Iterator[None]:
+    """The same of all providers, looked up at once."""
+    rows = ProviderKey.objects.in_bulk()
+    token = _held.set({**{name: _read(name, rows.get(name)) for name in VARIABLES}, **_held.get()})
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
 def store(provider: str, secret: str, by: str) -> None:
     """Keep the key, encrypted, instead of the one before. `by` is who gave it. Raises `BadKey`."""
     if provider not in VARIABLES:
@@ -108,9 +119,18 @@ _held: ContextVar[Mapping[str, tuple[Origin, str]]] = ContextVar("keys at hand",
 def _find(provider: str) -> tuple[Origin, str]:
     if provider in _held.get():
         return _held.get()[provider]
-    if given := getattr(settings, VARIABLES.get(provider, ""), ""):
+    known = provider in VARIABLES and not _given(provider)
+    return _read(provider, ProviderKey.objects.filter(provider=provider).first() if known else None)
+
+
+def _given(provider: str) -> str:
+    """By the environment."""
+    return str(getattr(settings, VARIABLES.get(provider, ""), ""))
+
+
+def _read(provider: str, row: ProviderKey | None) -> tuple[Origin, str]:
+    if given := _given(provider):
         return "environment", given
-    row = ProviderKey.objects.filter(provider=provider).first() if provider in VARIABLES else None
     if row is None:
         return "", ""
     from cryptography.fernet import InvalidToken

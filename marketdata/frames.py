@@ -100,6 +100,7 @@ class _Wish:
     extended: bool
     complete_only: bool
     limit: int | None = None
+    sparse: bool = False
 
     @property
     def resampled(self) -> bool:
@@ -126,6 +127,7 @@ def read(
     extended: bool = False,
     complete_only: bool = True,
     limit: int | None = None,
+    sparse: bool = False,
 ) -> Frame:
     """The candles of assets (or symbols) with start ≤ open < end, aligned by their opens; NaN where one has none.
 
@@ -138,12 +140,17 @@ def read(
     calendar, which takes seconds. A bar that the candles do not reach to the end of is left out, or with
     `complete_only=False` marked in `Frame.complete`.
 
-    `limit`: of each asset only the first so many stored candles of the range.
+    `limit`: of each asset only the first so many stored candles of the range. `sparse`, for a single asset: columns
+    that none of its candles has are left out, rather than filled with NaN.
 
     An asset without candles has a row of NaN. Raises `ValueError` if what is asked for does not exist.
     """
-    wish = _checked(timeframe, start, end, columns, adjust, as_of, from_timeframe, extended, complete_only, limit)
+    wish = _checked(
+        timeframe, start, end, columns, adjust, as_of, from_timeframe, extended, complete_only, limit, sparse
+    )
     found = _assets(assets)
+    if sparse and len(found) > 1:
+        raise ValueError("Only the columns of a single asset can be left out.")
     reader = _Reader(wish, found)
     if len(found) == 1:
         return _alone(wish, reader.one(found[0]))
@@ -193,6 +200,7 @@ def _checked(
     extended: bool,
     complete_only: bool,
     limit: int | None = None,
+    sparse: bool = False,
 ) -> _Wish:
     for name in (timeframe, from_timeframe or timeframe):
         if name not in Timeframe.values:
@@ -212,6 +220,7 @@ def _checked(
     return _Wish(
         Timeframe(timeframe), Timeframe(from_timeframe or timeframe), start, end,
         (wanted,) if isinstance(wanted, str) else tuple(wanted), adjust, as_of, extended, complete_only, limit,  # type: ignore[arg-type]
+        sparse,
     )  # fmt: skip
 
 
@@ -270,7 +279,8 @@ class _Reader:
         ranged = found.between(*self.wish.range())
         limit = len(found.times) if self.wish.limit is None else self.wish.limit
         inside = slice(ranged.start, min(ranged.stop, ranged.start + limit))
-        numbers = {name: found.number(name, inside) for name in self.wish.columns}
+        there = (name for name in self.wish.columns if not self.wish.sparse or found.numbers[name] is not None)
+        numbers = {name: found.number(name, inside) for name in there}
         numbers, adjusted = self._adjusted(asset, series, found, inside, numbers)
         part = replace(self._part(asset, series, found, inside, adjusted), more=inside.stop < ranged.stop)
         if not self.wish.resampled:

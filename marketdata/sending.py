@@ -1,6 +1,6 @@
 """Candles as they are sent to programs: JSON, CSV or a stream of Arrow, in parts of bounded size.
 
-All three hold the same candles with the same numbers, float64 as frames have them: written so shortly that reading
+Of a frame that leaves out what no candle has. All three hold the same candles with the same numbers, float64 as frames have them: written so shortly that reading
 them gives the same float again. An absent number is null, in CSV nothing.
 
 This module imports numpy and pyarrow, which takes a while: import it inside the function that sends.
@@ -8,6 +8,7 @@ This module imports numpy and pyarrow, which takes a while: import it inside the
 
 import io
 from collections.abc import Iterator, Mapping
+from itertools import repeat
 
 import numpy as np
 import orjson
@@ -28,12 +29,12 @@ def json(frame: Frame) -> Iterator[bytes]:
     """The candles as the members of a JSON array, without its brackets."""
     for at in range(0, len(frame), ROWS):
         part = slice(at, at + ROWS)
-        columns = [frame[name][0, part].tolist() for name in COLUMNS]
+        columns = [frame[name][0, part].tolist() if name in frame.columns else repeat(None) for name in COLUMNS]
         rows = [
             {"open_time": time, "open": first, "high": high, "low": low, "close": close, "volume": volume,
              "adj_close": adjusted, "quote_volume": traded}
             for time, first, high, low, close, volume, adjusted, traded in zip(
-                frame.times[part].tolist(), *columns, strict=True
+                frame.times[part].tolist(), *columns, strict=False
             )
         ]  # fmt: skip
         yield (b"," if at else b"") + orjson.dumps(rows, option=UTC)[1:-1]
@@ -75,6 +76,8 @@ def _taken(into: io.BytesIO) -> bytes:
 
 
 def _numbers(frame: Frame, name: str, part: slice) -> pa.Array:
+    if name not in frame.columns:
+        return pa.nulls(len(frame.times[part]), pa.float64())
     values = frame[name][0, part]
     return pa.array(values, from_pandas=True) if name in OFTEN_ABSENT else pa.array(values)
 

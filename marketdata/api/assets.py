@@ -274,11 +274,12 @@ _FIGURES = ("market_cap", "price_earnings", "dividend_yield")
 
 
 def _series(found: Asset) -> list[Series]:
-    return sorted(Series.objects.filter(asset=found), key=lambda series: PLACES[series.timeframe])
+    every = Series.objects.filter(asset=found).order_by().defer("coverage_bar")
+    return sorted(every, key=lambda series: PLACES[series.timeframe])
 
 
 def _asset(found: Asset, series: list[Series]) -> dict[str, Any]:
-    stands = recognition.recognised([found])[found.pk]
+    stands = recognition.of(found, series)
     now, book = timezone.now(), Book()
     numbers = {name: getattr(found, name) for name in _FIGURES}
     return {name: getattr(found, name) for name in _FACTS} | {
@@ -289,7 +290,7 @@ def _asset(found: Asset, series: list[Series]) -> dict[str, Any]:
         "is_sample": found.is_sample,
         "recognition": stands.state,
         "recognition_detail": stands.detail,
-        "providers": [provider.name for provider in chains.chain(found.asset_class)] if not found.is_sample else [],
+        "providers": chains.chained(found.asset_class) if not found.is_sample else [],
         "spellings": [{"provider": one.provider, "spelling": one.spelling} for one in found.spellings.all()],
         "series": [_series_out(found, one, now, book) for one in series],
     }
@@ -317,7 +318,7 @@ def _listing(found: Listing) -> dict[str, Any]:
         "is_sample": False,
         "recognition": "listed",
         "recognition_detail": f"Listed in a directory ({found.source}); no provider was asked.",
-        "providers": [provider.name for provider in chains.chain(found.asset_class)],
+        "providers": chains.chained(found.asset_class),
         "spellings": [],
         "series": [],
     }  # fmt: skip

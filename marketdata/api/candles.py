@@ -156,8 +156,9 @@ class _Reading:
         from marketdata import frames, sending
 
         return frames.read(
-            self.asset, self.wanted.timeframe, start, self.end, sending.COLUMNS, self.adjust, self.as_of, limit=limit
-        )
+            self.asset, self.wanted.timeframe, start, self.end, sending.COLUMNS, self.adjust, self.as_of, limit=limit,
+            sparse=True,
+        )  # fmt: skip
 
     # --- A page of JSON ------------------------------------------------------------------------------------------
 
