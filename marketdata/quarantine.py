@@ -7,14 +7,16 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby
+from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from marketdata import splits, staging
 from marketdata.checks import NUMBERS
 from marketdata.ingestion import Ingested, ingest, schema
-from marketdata.models import QuarantinedCandle, Timeframe
+from marketdata.models import Candle, QuarantinedCandle, Timeframe
 
 State = QuarantinedCandle.State
 PRICES = ("open", "high", "low", "close", "adj_close")
@@ -180,3 +182,51 @@ def _released_before(candle: QuarantinedCandle) -> str:
 
 def _is_stored(candle: QuarantinedCandle) -> str:
     return f"{candle} was released by {candle.decided_by} and is stored; import a better one over it."
+
+
+# --- Beside what is stored ---------------------------------------------------------------------------------------
+
+# `at` arrives with each candle, so that one statement finds the neighbours of a whole page.
+_NEIGHBOURS = """
+SELECT wanted.id, near.place, near.open_time, near.open, near.high, near.low, near.close, near.volume, near.source
+FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[]) AS wanted (id, asset_id, timeframe, at)
+CROSS JOIN LATERAL (
+    (SELECT 'before' AS place, c.* FROM marketdata_candle c
+     WHERE c.asset_id = wanted.asset_id AND c.timeframe = wanted.timeframe AND c.open_time < wanted.at
+     ORDER BY c.open_time DESC LIMIT 1)
+    UNION ALL
+    (SELECT 'stored', c.* FROM marketdata_candle c
+     WHERE c.asset_id = wanted.asset_id AND c.timeframe = wanted.timeframe AND c.open_time = wanted.at)
+    UNION ALL
+    (SELECT 'after', c.* FROM marketdata_candle c
+     WHERE c.asset_id = wanted.asset_id AND c.timeframe = wanted.timeframe AND c.open_time > wanted.at
+     ORDER BY c.open_time LIMIT 1)
+) AS near
+"""
+
+
+def neighbours(rows: list[QuarantinedCandle]) -> dict[int, dict[str, list[Any]]]:
+    """By id of a held candle: the stored candles before, at and after its time; one query."""
+    timed = [row for row in rows if row.open_time]
+    if not timed:
+        return {}
+    columns: list[Any] = [
+        [row.pk for row in timed],
+        [row.asset_id for row in timed],
+        [row.timeframe for row in timed],
+        [row.open_time for row in timed],
+    ]
+    found: dict[int, dict[str, list[Any]]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_NEIGHBOURS, columns)
+        for pk, place, *candle in cursor.fetchall():
+            found.setdefault(pk, {})[place] = candle
+    return found
+
+
+def over(chosen: list[QuarantinedCandle]) -> int:
+    """For how many of them a candle is stored."""
+    stored = Exists(
+        Candle.objects.filter(asset=OuterRef("asset"), timeframe=OuterRef("timeframe"), open_time=OuterRef("open_time"))
+    )
+    return QuarantinedCandle.objects.filter(stored, pk__in=[row.pk for row in chosen]).count()

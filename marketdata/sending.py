@@ -1,7 +1,8 @@
 """Candles as they are sent to programs: JSON, CSV or a stream of Arrow, in parts of bounded size.
 
-Of a frame that leaves out what no candle has. All three hold the same candles with the same numbers, float64 as frames have them: written so shortly that reading
-them gives the same float again. An absent number is null, in CSV nothing.
+Of a frame of one asset that leaves out what no candle has. All three hold the same candles with the same numbers,
+float64 as frames have them: written so shortly that reading them gives the same float again. An absent number is
+null, in CSV nothing.
 
 This module imports numpy and pyarrow, which takes a while: import it inside the function that sends.
 """

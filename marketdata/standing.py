@@ -58,6 +58,7 @@ def provider_row(
         "origin": origin,
         "key": _KEYS[origin] if provider.name in credentials.VARIABLES else "not needed",
         "variable": credentials.VARIABLES.get(provider.name, ""),
+        "asked": windows,
         "windows": figures.integer(windows),
         "failed": failed,
     }

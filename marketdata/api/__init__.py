@@ -3,7 +3,7 @@
 from ninja import Router
 
 from marketdata import chains, validation
-from marketdata.api import assets, candles, work
+from marketdata.api import assets, candles, data, upkeep, work
 
 REFUSED: dict[type[Exception], tuple[int, str, str]] = {
     chains.BadChain: (422, "invalid", "Look at list_chains and list_providers."),
@@ -11,5 +11,5 @@ REFUSED: dict[type[Exception], tuple[int, str, str]] = {
 }
 
 router = Router()
-for part in (assets, candles, work):
+for part in (assets, candles, upkeep, data, work):
     router.add_router("", part.router)

@@ -60,3 +60,7 @@ def _unknown(symbol: str) -> Refused:
     actions.append(then("search_assets", "Look for it by symbol or name.", q=symbol[:60]))
     remedy = "Check the spelling, or add it to a universe."
     return missing(f"No asset is called {symbol[:60]}.{meant}", remedy, next_actions=actions)
+
+
+def for_staff(says: str) -> Refused:
+    return Refused("forbidden", says, "Ask staff, who have the right in the admin.", status=403)

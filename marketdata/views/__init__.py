@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest
@@ -12,7 +11,7 @@ from django.utils.functional import SimpleLazyObject
 from chronos.core import figures
 from chronos.core.hypermedia import Signed
 from marketdata import sources
-from marketdata.loading import stored_asset
+from marketdata.loading import may_change, stored_asset
 from marketdata.models import Asset, ProviderState
 
 
@@ -62,16 +61,9 @@ def heading(request: HttpRequest, name: str, label: str, first: str, key: str, b
     return {"name": name, "label": label, "query": f"?{query.urlencode()}", "state": state}
 
 
-def may_change(request: Signed, model: type[Model]) -> bool:
-    """Whether this person may change such rows: staff who have the admin's right to, since looking on is not acting."""
-    options = model._meta
-    right = f"{options.app_label}.{get_permission_codename('change', options)}"
-    return request.user.is_staff and request.user.has_perm(right)
-
-
 def only_those_who_may(request: Signed, model: type[Model], says: str) -> None:
     """Raise `PermissionDenied`, with these words for the page, for everybody else."""
-    if not may_change(request, model):
+    if not may_change(request.user, model):
         raise PermissionDenied(says)
 
 

@@ -17,6 +17,7 @@ from chronos.core.hypermedia import Signed, page, wants_part
 from marketdata import chains, credentials, overview, providers, standing
 from marketdata.calendars import Book
 from marketdata.forms import ChainForm, KeyForm
+from marketdata.loading import may_change
 from marketdata.models import (
     AssetClass,
     FallbackChain,
@@ -27,7 +28,7 @@ from marketdata.models import (
     Timeframe,
 )
 from marketdata.providers.base import Provider
-from marketdata.views import heading, may_change, only_those_who_may, paged, searched
+from marketdata.views import heading, only_those_who_may, paged, searched
 
 A_PAGE = 25
 WINDOWS = 50
@@ -60,7 +61,7 @@ def data(request: Signed) -> HttpResponse:
             "chains": standing.chain_rows(),
             "groups": overview.held_groups(AT_A_GLANCE),
             "windows": _newest_windows(),
-            "may_chain": may_change(request, FallbackChain),
+            "may_chain": may_change(request.user, FallbackChain),
         }
     return page(request, "marketdata/data.html", context, part="series")
 
@@ -186,7 +187,7 @@ def _provider_page(request: Signed, found: Provider, form: KeyForm, *, status: i
         ],
         "windows": [_window(window, now) for window in asked[: AT_A_GLANCE * 2]],
         "form": form,
-        "may_key": may_change(request, ProviderKey),
+        "may_key": may_change(request.user, ProviderKey),
         "stored": ProviderKey.objects.filter(pk=found.name).only("set_at", "set_by").first(),
     }
     return page(request, "marketdata/provider.html", context, status=status)

@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.db import connection
-from django.db.models import Count, Exists, Max, Min, OuterRef, QuerySet, Window
+from django.db.models import Count, Max, Min, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
@@ -18,8 +17,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 from chronos.core import figures
 from chronos.core.hypermedia import Signed, page
 from marketdata import overview, quarantine, sources
-from marketdata.models import Candle, QuarantinedCandle, Timeframe, canonical
-from marketdata.views import may_change, only_those_who_may, paged, searched
+from marketdata.loading import may_change
+from marketdata.models import QuarantinedCandle, Timeframe, canonical
+from marketdata.views import only_those_who_may, paged, searched
 
 A_PAGE = 40
 GROUPS_A_PAGE = 20
@@ -34,23 +34,6 @@ DECISIONS = {
     "reject": ("Reject", "rejected", quarantine.reject_many),
 }
 
-# `at` arrives with each candle, so that one statement finds the neighbours of a whole page.
-_NEIGHBOURS = """
-SELECT wanted.id, near.place, near.open_time, near.open, near.high, near.low, near.close, near.volume, near.source
-FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[]) AS wanted (id, asset_id, timeframe, at)
-CROSS JOIN LATERAL (
-    (SELECT 'before' AS place, c.* FROM marketdata_candle c
-     WHERE c.asset_id = wanted.asset_id AND c.timeframe = wanted.timeframe AND c.open_time < wanted.at
-     ORDER BY c.open_time DESC LIMIT 1)
-    UNION ALL
-    (SELECT 'stored', c.* FROM marketdata_candle c
-     WHERE c.asset_id = wanted.asset_id AND c.timeframe = wanted.timeframe AND c.open_time = wanted.at)
-    UNION ALL
-    (SELECT 'after', c.* FROM marketdata_candle c
-     WHERE c.asset_id = wanted.asset_id AND c.timeframe = wanted.timeframe AND c.open_time > wanted.at
-     ORDER BY c.open_time LIMIT 1)
-) AS near
-"""
 _NUMBER = re.compile(r"\d{1,18}(\.\d{1,12})?").fullmatch
 PLACES = {"before": "Before", "stored": "Stored for it", "after": "After"}
 
@@ -78,7 +61,7 @@ def held(request: Signed) -> HttpResponse:
         "timeframes": Timeframe.choices,
         "sources": [(name, sources.label(name)) for name in _sources()],
         "filtered": any(chosen[name] for name in ("q", "symbol", "timeframe", "kind", "source")),
-        "may_decide": may_change(request, QuarantinedCandle),
+        "may_decide": may_change(request.user, QuarantinedCandle),
         "back": request.GET.urlencode(),
         **{name: value for name, value in chosen.items() if name != "q"},
         "search": chosen["q"] or chosen["symbol"],
@@ -141,7 +124,7 @@ def _grouped(
     rows: list[QuarantinedCandle], groups: list[dict[str, Any]], chosen: dict[str, str]
 ) -> list[dict[str, Any]]:
     """The rows of one page under headings that say how many there are of the kind in all."""
-    near = neighbours(rows)
+    near = quarantine.neighbours(rows)
     known = {(group["asset"], group["timeframe"], group["kind"]): group for group in groups}
     found = []
     for (asset, timeframe, kind), members in groupby(rows, lambda row: (row.asset, row.timeframe, row.kind)):
@@ -171,25 +154,6 @@ def _span(group: dict[str, Any], timeframe: str) -> str:
     if group["first"] is None or group["first"] == group["last"]:
         return ""
     return f"{when(group['first'])} – {when(group['last'])}"
-
-
-def neighbours(rows: list[QuarantinedCandle]) -> dict[int, dict[str, list[Any]]]:
-    """By id of a held candle: the stored candles before, at and after its time; one query."""
-    timed = [row for row in rows if row.open_time]
-    if not timed:
-        return {}
-    columns: list[Any] = [
-        [row.pk for row in timed],
-        [row.asset_id for row in timed],
-        [row.timeframe for row in timed],
-        [row.open_time for row in timed],
-    ]
-    found: dict[int, dict[str, list[Any]]] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(_NEIGHBOURS, columns)
-        for pk, place, *candle in cursor.fetchall():
-            found.setdefault(pk, {})[place] = candle
-    return found
 
 
 def _row(row: QuarantinedCandle, near: dict[str, list[Any]]) -> dict[str, Any]:
@@ -314,7 +278,7 @@ def _decide_page(
     request: Signed, word: str, chosen: list[QuarantinedCandle], given: QueryDict, group: Group | None
 ) -> HttpResponse:
     shown = chosen[: 2 * EXAMPLES] if group else chosen
-    near = neighbours(shown)
+    near = quarantine.neighbours(shown)
     rows = [_row(row, near.get(row.pk, {})) for row in shown]
     context = {
         "decision": word,
@@ -324,19 +288,11 @@ def _decide_page(
         "last": max(row.pk for row in chosen),
         "more": figures.integer(len(chosen) - len(rows)) if len(chosen) > len(rows) else "",
         "count": figures.counted(len(chosen), "candle"),
-        "over": _over(chosen),
+        "over": quarantine.over(chosen),
         "back": given.get("back", "")[:500],
         "back_url": _back(given),
     }
     return page(request, "marketdata/decide.html", context)
-
-
-def _over(chosen: list[QuarantinedCandle]) -> int:
-    """For how many of them a candle is stored."""
-    stored = Exists(
-        Candle.objects.filter(asset=OuterRef("asset"), timeframe=OuterRef("timeframe"), open_time=OuterRef("open_time"))
-    )
-    return QuarantinedCandle.objects.filter(stored, pk__in=[row.pk for row in chosen]).count()
 
 
 def _decide(request: Signed, word: str, chosen: list[QuarantinedCandle]) -> None:

@@ -167,7 +167,7 @@ def test_whether_symbols_are_real(hers, alice):
         assert Job.objects.get().pk == asked.json()["data"][0]["job"]
     assert hers.refused("validate_assets", symbols=[]) == (422, "invalid")
     assert hers.refused("validate_assets", symbols=["A"] * 5001) == (422, "invalid")
-    assert len(hers.ask("validate_assets", symbols=[f"A{n}" for n in range(5000)], ask=False)) == 5000
+    assert len(hers.ask("validate_assets", symbols=["NVDA"] * 5000, ask=False)) == 5000
 
 
 def test_a_token_that_may_only_read_checks_symbols_and_asks_nobody(reads, alice):

@@ -43,7 +43,7 @@ def main() -> None:
         )  # fmt: skip
         scene.settle()
         with override_settings(API_REQUESTS_PER_MINUTE=10**9, ALLOWED_HOSTS=["testserver"]):
-            with _empty_address():
+            with EmptyAddress():
                 _one(Client(headers=headers), asset.symbol)
             asyncio.run(_streams(headers, asset.symbol, long.symbol))
 
@@ -57,7 +57,7 @@ async def _streams(headers: dict[str, str], asset: str, long: str) -> None:
     await _memory(client, long)
 
 
-class _empty_address:
+class EmptyAddress:
     """An address that answers nothing, behind the same middleware and the same gate."""
 
     def __enter__(self) -> None:

@@ -14,6 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 PARAMETERS: dict[str, dict[str, str]] = {
     "universes": {"pk": "{universe}", "symbol": "{symbol}", "list_pk": "{list}", "row": "1", "form": "csv"},
     "api": {
+        "asset_class": "stock",
         "universe_id": "{universe}",
         "symbol": "{symbol}",
         "job_id": "{job}",
