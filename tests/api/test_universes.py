@@ -81,6 +81,12 @@ def test_the_past(hers):
     assert [one["outcome"] for one in became] == ["recorded", "recorded", "refused", "refused"]
     assert [one["symbol"] for one in hers.ask("list_members", universe_id=pk, as_of="2018-06-25")] == ["GE", "AAPL"]
     assert [one["symbol"] for one in hers.ask("list_members", universe_id=pk, as_of="2018-06-26")] == ["AAPL"]
+    for last in ("2018-06-25T23:59:59Z", "2018-06-26T00:00:00+02:00"):
+        assert len(hers.ask("list_members", universe_id=pk, as_of=last)) == 2
+    for gone in ("2018-06-26T00:00:00Z", "2018-06-25T20:00:00-04:00", "9999-12-31"):
+        assert [one["symbol"] for one in hers.ask("list_members", universe_id=pk, as_of=gone)] == ["AAPL"]
+    for none in ("2018-06-26T00:00", "0001-01-01T00:00:00+14:00", "26.6.2018"):
+        assert hers.refused("list_members", universe_id=pk, as_of=none) == (422, "invalid")
     assert [one["symbol"] for one in hers.ask("list_members", universe_id=pk)] == ["AAPL"]
     (left, *_) = hers.ask("list_universe_changes", universe_id=pk)
     assert (left["day"], left["left"], left["size"]) == ("2018-06-26", ["GE"], 1)
@@ -177,3 +183,13 @@ def test_long_work_says_what_it_takes_before_it_is_begun(hers):
     assert hers.ask("get_job", job_id=job["id"])["params"]["universe_id"] == pk
     assert hers.ask("cancel_job", job_id=job["id"])["state"] == "cancelled"
     assert hers("rerun_job", job_id=job["id"]).status_code == 202
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "1899-12-31", "2018-01-01", "9999-12-31"])
+def test_days_far_away_are_days(hers, day):
+    pk = hers.ask("create_universe", name="Far")["id"]
+    hers.ask("add_assets", universe_id=pk, symbols=["NVDA"], unknown="add")
+    for wanted in ({"until": day}, {"since": day}, {"since": day, "until": day}):
+        assert hers("get_turnover", universe_id=pk, **wanted).status_code in (200, 422), wanted
+    assert hers("list_members", universe_id=pk, as_of=day).status_code == 200
+    assert hers("compare_members", universe_id=pk, as_of=day).status_code in (200, 422)

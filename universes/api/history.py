@@ -1,6 +1,6 @@
 """Who was in a universe when, and how much it turned over."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest
@@ -8,15 +8,18 @@ from django.utils import timezone
 from ninja import Query, Router, Schema
 from pydantic import AwareDatetime, Field
 
-from chronos.core import figures
+from chronos.core import figures, moments
 from chronos.core.envelope import answers, said, then
+from chronos.core.moments import When
 from chronos.core.paging import Paged, page_of
 from universes import history, membership
-from universes.api.common import MOST, Id, end_of, person
+from universes.api.common import MOST, Id, person
 from universes.api.members import MEMBER_ORDERS
 from universes.loading import owned, seen
 
 router = Router()
+YEAR = timedelta(days=365)
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # a year before which there is still a moment
 
 
 class Stay(Schema):
@@ -31,7 +34,7 @@ class Stay(Schema):
 
 
 class StaysWanted(Paged):
-    as_of: date | AwareDatetime | None = Field(
+    as_of: When | None = Field(
         None, description="A day (its end, UTC) or a moment; left out: now.", examples=["2020-06-30"]
     )
 
@@ -40,7 +43,7 @@ class StaysWanted(Paged):
 def list_members(request: HttpRequest, universe_id: Id, wanted: Query[StaysWanted]) -> Any:
     """Who was a member at a moment: what a backtest of the past must ask, lest it knows today's winners."""
     found = seen(request, universe_id)  # type: ignore[arg-type]
-    at = end_of(wanted.as_of)
+    at = moments.end(wanted.as_of, "query.as_of")
     page = page_of(membership.members(found, at), wanted, "place", MEMBER_ORDERS)
     data = [
         {"symbol": stay.asset.symbol, "name": stay.asset.name, "joined_at": stay.joined_at, "left_at": stay.left_at,
@@ -103,8 +106,8 @@ class TurnoverWanted(Schema):
 def get_turnover(request: HttpRequest, universe_id: Id, wanted: Query[TurnoverWanted]) -> Any:
     """How much of the universe was exchanged over a window of time."""
     found = seen(request, universe_id)  # type: ignore[arg-type]
-    until = end_of(wanted.until) or timezone.now()
-    since = datetime.combine(wanted.since, time(), UTC) if wanted.since else until - timedelta(days=365)
+    until = moments.end(wanted.until, "query.until") or timezone.now()
+    since = moments.begin(wanted.since, "query.since") or max(until, EARLIEST) - YEAR
     told = history.turnover(found, since, until)
     data = {name: getattr(told, name) for name in Turnover.model_fields}
     much = f"{100 * told.turnover:.1f} %" if told.turnover is not None else "unknown: it had no members"
@@ -114,8 +117,8 @@ def get_turnover(request: HttpRequest, universe_id: Id, wanted: Query[TurnoverWa
 
 class PastStay(Schema):
     symbol: str = Field(min_length=1, max_length=60)
-    joined: date | AwareDatetime = Field(description="A day (its begin, UTC) or a moment.")
-    left: date | AwareDatetime | None = Field(
+    joined: When = Field(description="A day (its begin, UTC) or a moment.")
+    left: When | None = Field(
         None, description="The first day or moment at which it was a member no more; left out: it still is."
     )
     note: str = Field("", max_length=membership.NOTE)
@@ -138,8 +141,7 @@ class Recorded(Schema):
 def record_past(request: HttpRequest, universe_id: Id, given: PastIn) -> Any:
     """Store past and present stays beside those that are there; what can't be (an overlap) is refused singly."""
     found = owned(request, universe_id)  # type: ignore[arg-type]
-    stays = [history.Stay(one.symbol, _begin(one.joined), _begin(one.left) if one.left else None, one.note, one.tags)
-             for one in given.stays]  # fmt: skip
+    stays = [history.Stay(one.symbol, *_span(one), one.note, one.tags) for one in given.stays]
     report = history.record(found, person(request), stays)
     data = [
         {"symbol": one.symbol, "outcome": outcome, "reason": reason}
@@ -151,5 +153,7 @@ def record_past(request: HttpRequest, universe_id: Id, given: PastIn) -> Any:
                 total=len(data))  # fmt: skip
 
 
-def _begin(moment: date | datetime) -> datetime:
-    return moment if isinstance(moment, datetime) else datetime.combine(moment, time(), UTC)
+def _span(one: PastStay) -> tuple[datetime, datetime | None]:
+    joined = moments.begin(one.joined, "body.stays")
+    assert joined  # the schema wants it
+    return joined, moments.begin(one.left, "body.stays")

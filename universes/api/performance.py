@@ -7,10 +7,10 @@ from django.http import HttpRequest
 from ninja import Query, Router, Schema
 from pydantic import Field
 
-from chronos.core import figures
+from chronos.core import figures, moments
 from chronos.core.envelope import answers, said, then
 from universes import performance
-from universes.api.common import Id, end_of
+from universes.api.common import Id
 from universes.loading import seen
 
 router = Router()
@@ -47,7 +47,9 @@ def compare_members(request: HttpRequest, universe_id: Id, wanted: Query[Compari
     """How members did beside each other over a span, and beside the universe as a whole."""
     found = seen(request, universe_id)  # type: ignore[arg-type]
     symbols = [part.strip()[:60] for part in wanted.symbols.split(",") if part.strip()]
-    told = performance.compare(found, symbols, wanted.span, at=end_of(wanted.as_of), weigh=wanted.weigh)
+    told = performance.compare(
+        found, symbols, wanted.span, at=moments.end(wanted.as_of, "query.as_of"), weigh=wanted.weigh
+    )
     kept = _evenly(len(told.days), wanted.points)
     data = {
         "days": [told.days[place] for place in kept],
