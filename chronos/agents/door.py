@@ -50,10 +50,8 @@ class Door:
         return scope["type"] == "http" and scope["path"] in (PATH, f"{PATH}/")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await _let_in(scope)
-        except Refused as refused:
-            await _send(refused.answer(), send)
+        if refusal := await _refusal(scope):
+            await _send(refusal.answer(), send)
             return
         manager = await self._manager()
         await manager.handle_request(scope, receive, send)
@@ -116,29 +114,30 @@ def secret(headers: Mapping[str, str]) -> str:
     return found.strip() if scheme.lower() == "bearer" else ""
 
 
-async def _let_in(scope: Mapping[str, Any]) -> None:
-    """Raises `Refused`. The token is looked at last, and again by the API for each call: a revoked one does nothing."""
+async def _refusal(scope: Mapping[str, Any]) -> Refused | None:
+    """Why it may not come in. The token is looked at last, and again by the API for each call: a revoked one does
+    nothing. Answered, not raised: an exception that is raised again and again keeps every request it was raised for.
+    """
     try:
         request = ASGIRequest(scope, io.BytesIO())
     except UnicodeDecodeError:
-        raise Refused("invalid_request", "The address can't be read.", "Leave its query away.", status=400) from None
+        return Refused("invalid_request", "The address can't be read.", "Leave its query away.", status=400)
     if tokens.in_an_address(request.get_full_path()):
-        raise tokens.IN_THE_ADDRESS
+        return tokens.IN_THE_ADDRESS
     try:
         request.get_host()
     except DisallowedHost:
-        raise NOT_THIS_HOST from None
+        return NOT_THIS_HOST
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
-        raise ONLY_HTTPS
+        return ONLY_HTTPS
     if not _is_ours(request.headers.get("Origin", "")):
-        raise NOT_FROM_THERE
+        return NOT_FROM_THERE
     if not (found := secret(request.headers)):
-        raise gate.UNNAMED
+        return gate.unnamed()
     async with ThreadSensitiveContext():
         if not await sync_to_async(_is_known)(found):
-            raise tokens.BAD
-    if request.method != "POST":
-        raise ONLY_POST
+            return tokens.BAD
+    return None if request.method == "POST" else ONLY_POST
 
 
 def _is_ours(origin: str) -> bool:

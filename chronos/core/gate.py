@@ -27,14 +27,6 @@ from chronos.core.models import IdempotencyKey, User
 View = Callable[..., Any]
 PLAIN = re.compile(r"[!-~]{1,200}")
 
-UNNAMED = Refused(
-    "unauthenticated",
-    "Nobody is signed in.",
-    "Send an API token in a header: Authorization: Bearer chr_…; people make one in their settings.",
-    status=401,
-    headers={"WWW-Authenticate": 'Bearer realm="Chronos"'},
-)
-
 
 def guarded(view: View) -> View:
     """A view of the API, whose every request passes the gate."""
@@ -68,7 +60,7 @@ def guarded(view: View) -> View:
 
 def _pass(request: HttpRequest) -> None:
     if not isinstance(request.user, User) or not request.user.is_active:
-        raise UNNAMED
+        raise unnamed()
     token = getattr(request, "api_token", None)
     if token is None and (why := _Csrf().refuses(request)):
         raise Refused(
@@ -153,6 +145,13 @@ def _body(request: HttpRequest) -> bytes:
         raise no_form() from None
     except UnreadablePostError:
         raise BadRequest("The request broke off.") from None
+
+
+def unnamed() -> Refused:
+    return Refused(
+        "unauthenticated", "Nobody is signed in.", "Send an API token in a header: Authorization: Bearer chr_…; people"
+        " make one in their settings.", status=401, headers={"WWW-Authenticate": 'Bearer realm="Chronos"'},
+    )  # fmt: skip
 
 
 def no_form() -> Refused:

@@ -1,13 +1,17 @@
 """Who may ask, how often, and what is said to whoever may not: one shape for all of it."""
 
+import gc
 import re
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.test import Client, override_settings
 from django.utils import timezone
 
+from chronos.agents import door
 from chronos.core import tenancy
+from chronos.core.envelope import Refused
 from chronos.core.models import ApiToken, Job
 from tests import cast
 from tests.api.program import Program, operations, placed
@@ -22,6 +26,23 @@ def test_every_operation_wants_somebody():
         answer = getattr(Client(), method)(re.sub(r"{.*?}", "1", path), content_type=JSON)
         assert (answer.status_code, answer.json()["data"]["code"]) == (401, "unauthenticated"), name
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_refusal_keeps_nothing_of_its_request():
+    """An exception that outlives its request keeps it, by the frames in its traceback."""
+    assert Client().get("/api/v1/me").status_code == 401
+    ask = door.Door(None)
+    for headers in ([], [(b"origin", b"https://evil.example")], [(b"host", b"evil.example")]):
+        scope = {"type": "http", "method": "POST", "path": "/mcp", "query_string": b"", "headers": headers}
+        said = []
+
+        async def send(message, said=said):
+            said.append(message.get("status"))
+
+        async_to_sync(ask)(scope | {"server": ("localhost", 80)}, None, send)
+        assert said[0] in (401, 403, 421)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if type(one) is Refused and one.__traceback__]
 
 
 def test_a_reading_token_reads(alice):
