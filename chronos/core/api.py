@@ -10,6 +10,7 @@ import orjson
 import redis.asyncio
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import connection
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Header, Path, Query, Router, Schema
 from pydantic import AwareDatetime, Field
@@ -24,6 +25,7 @@ router = Router()
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 STREAM_SECONDS = 600  # then the client connects again, with the last event it has seen
 BREATH_SECONDS = 15
+LINES = 500  # of a log, that are looked up at once
 
 
 # --- Who asks ----------------------------------------------------------------------------------------------------
@@ -320,6 +322,8 @@ async def _events(user: User, job_id: int, after: int) -> AsyncIterator[bytes]:
                 yield _event("line", line, after)
             if now is None:
                 return
+            if len(lines) == LINES:  # there may be more
+                continue
             if now["is_finished"]:
                 yield _event("end", now)
                 return
@@ -331,10 +335,14 @@ async def _events(user: User, job_id: int, after: int) -> AsyncIterator[bytes]:
 
 
 def _look(user: User, job_id: int, after: int) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    with tenancy.acting_as(user):
-        found = Job.objects.of(user).filter(pk=job_id).first()
-        lines = JobLine.objects.filter(job_id=job_id, pk__gt=after).order_by("pk")[:500] if found else ()
-        return (told(found) if found else None), [_line(line) for line in lines]
+    """The connection is given back after each look: a stream lasts for minutes, and there are few of them."""
+    try:
+        with tenancy.acting_as(user):
+            found = Job.objects.of(user).filter(pk=job_id).first()
+            lines = JobLine.objects.filter(job_id=job_id, pk__gt=after).order_by("pk")[:LINES] if found else ()
+            return (told(found) if found else None), [_line(line) for line in lines]
+    finally:
+        connection.close()
 
 
 def _event(name: str, data: dict[str, Any], number: int | None = None) -> bytes:
@@ -365,8 +373,11 @@ class _Announcements:
         if self._heard is None:
             await asyncio.sleep(1)
             return True
+        now = asyncio.get_running_loop().time
+        end = now() + BREATH_SECONDS  # however much is said of others
         try:
-            while message := await self._heard.get_message(timeout=BREATH_SECONDS):
+            while (left := end - now()) > 0:
+                message = await self._heard.get_message(timeout=left)
                 with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
                     if orjson.loads(message["data"])["job"] == job_id:
                         return True

@@ -5,9 +5,11 @@ from datetime import timedelta
 
 import orjson
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import connection
 from django.utils import timezone
 
+from chronos.core import api as core
 from chronos.core import jobs, tenancy
 from chronos.core.models import IdempotencyKey, Job, JobLine
 from tests import cast
@@ -67,6 +69,53 @@ def test_events_until_the_end_and_after_a_break_only_the_rest(alice, hers):
     again = heard(hers, path, **{"Last-Event-ID": lines[1][0]})
     assert [told["text"] for name, _, told in again if name == "line"] == ["line 2", "more"]
     assert again[-1][0] == "end"
+
+
+def test_a_long_log_is_heard_whole_before_the_end(alice, hers):
+    job = job_of(alice, state="done", started_at=timezone.now(), finished_at=timezone.now())
+    with tenancy.acting_as(alice):
+        JobLine.objects.bulk_create(JobLine(job=job, owner=alice, text="more") for _ in range(2 * core.LINES - 3))
+    events = [name for name, _, _ in heard(hers, f"/api/v1/jobs/{job.pk}/events")]
+    assert events == ["line"] * 2 * core.LINES + ["end"]
+
+
+def test_a_stream_waits_without_a_connection_to_the_database(alice, hers):
+    job = job_of(alice, state="running", started_at=timezone.now())
+
+    async def listen():
+        answer = await hers.stream(f"/api/v1/jobs/{job.pk}/events")
+        parts = answer.streaming_content
+        while b"event: progress" not in await anext(parts):
+            pass
+        held = await sync_to_async(lambda: connection.connection is not None)()
+        await parts.aclose()
+        return held
+
+    assert async_to_sync(listen)() is False
+
+
+def test_a_stream_breathes_while_much_is_said_of_other_jobs(alice, hers, monkeypatch):
+    monkeypatch.setattr(core, "BREATH_SECONDS", 0.2)
+    job = job_of(alice, state="running", started_at=timezone.now())
+
+    async def listen():
+        answer = await hers.stream(f"/api/v1/jobs/{job.pk}/events")
+        text = b""
+
+        async def others():
+            while True:
+                await asyncio.to_thread(jobs.announce, job.pk + 1, alice.pk)
+                await asyncio.sleep(0.02)
+
+        talking = asyncio.create_task(others())
+        async with asyncio.timeout(5):
+            async for part in answer.streaming_content:
+                text += part
+                if text.count(b"breath") == 3:
+                    break
+        talking.cancel()
+
+    async_to_sync(listen)()
 
 
 def test_events_of_others_are_not_there(alice):
