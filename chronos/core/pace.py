@@ -14,7 +14,7 @@ from chronos.core import jobs
 from chronos.core.models import ApiToken, User
 
 log = logging.getLogger(__name__)
-BURST = 0.25  # of a minute's requests may come at once
+BURST = 0.25  # of a minute's requests may come at once, and always one
 PERSON = 2  # a person's programs together have the turns of so many
 
 # KEYS: the buckets. ARGV: for each its interval and its burst, in seconds. Answers the wait in seconds, and takes a
@@ -43,7 +43,7 @@ def seconds_until_turn(user: User, token: ApiToken | None) -> int:
     rate = settings.API_REQUESTS_PER_MINUTE
     own = f"token:{token.pk}" if token else f"pages:{user.pk}"
     buckets = {f"chronos:api:{own}": rate, f"chronos:api:person:{user.pk}": rate * PERSON}
-    values = [value for each in buckets.values() for value in (60 / each, 60 * BURST - 60 / each)]
+    values = [value for each in buckets.values() for value in (60 / each, max(0, 60 * BURST - 60 / each))]
     try:
         wait = float(jobs.broadcaster().eval(_SCRIPT, len(buckets), *buckets, *values))
     except redis.RedisError:

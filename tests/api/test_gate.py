@@ -119,6 +119,11 @@ def test_too_many_at_once_are_told_when(alice):
     assert his("get_me").status_code == 200
 
 
+@override_settings(API_REQUESTS_PER_MINUTE=1)
+def test_however_few_may_come_one_may(hers):
+    assert [hers("get_me").status_code for _ in range(2)] == [200, 429]
+
+
 def test_a_token_has_a_budget_of_worker_time(alice):
     few, many = Program.of(alice, compute_minutes=10), Program.of(alice)
     pk = few.ask("create_universe", name="Work")["id"]
