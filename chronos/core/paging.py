@@ -103,11 +103,18 @@ def _read(cursor: str, order: str, columns: Sequence[str], found: QuerySet[Any])
             raise ValueError(order)
         kinds = [_kind(found, column.removeprefix("-")) for column in columns]
         values = [kind.to_python(value) for kind, value in zip(kinds, told[1:], strict=True)]
-        if any(value is None or (isinstance(value, str) and "\0" in value) for value in values):
+        if not all(_is_whole(value) for value in values):
             raise ValueError(values)
     except (ValueError, TypeError, ValidationError, binascii.Error, OverflowError):
         raise _bad_cursor() from None
     return values
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether the database can be asked for what comes after it."""
+    if isinstance(value, datetime):
+        return value.tzinfo is not None
+    return value is not None and not (isinstance(value, str) and "\0" in value)
 
 
 def _unpacked(cursor: str) -> Any:

@@ -1,5 +1,7 @@
 """Universes over the API: the verbs of the pages, with the same rights, in one envelope."""
 
+import base64
+
 import pytest
 
 from chronos.core import tenancy
@@ -126,6 +128,11 @@ def test_pages_of_a_list_skip_and_repeat_nothing_while_rows_come_and_go(hers, al
 @pytest.mark.parametrize("cursor", ["x", "WyJuYW1lIl0", "WyJpZCIsImEiXQ", "WyJpZCIsbnVsbF0", "//8"])
 def test_a_cursor_that_is_none_is_said_so(hers, cursor):
     assert hers.refused("list_universes", order="id", cursor=cursor) == (422, "bad_cursor")
+
+
+def test_a_cursor_without_an_offset_is_none(hers):
+    cursor = base64.urlsafe_b64encode(b'["-changed_at","2024-01-01",1]').decode()
+    assert hers.refused("list_universes", order="-changed_at", cursor=cursor) == (422, "bad_cursor")
 
 
 def test_lists_take_as_many_queries_for_many_as_for_few(hers):
