@@ -13,7 +13,11 @@ from marketdata import asking
 from tests.api.agent import over_http, over_stdio, talk
 from tests.marketdata import directory
 
-pytestmark = [pytest.mark.usefixtures("house"), pytest.mark.filterwarnings("ignore::DeprecationWarning:yfinance")]
+pytestmark = [
+    pytest.mark.prove,
+    pytest.mark.usefixtures("house"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:yfinance"),
+]
 WRITTEN = (settings.BASE_DIR / "docs" / "agents.md").read_text()
 
 

@@ -3,6 +3,8 @@
 import base64
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from chronos.core import tenancy
 from chronos.core.models import IdempotencyKey
@@ -136,18 +138,28 @@ def test_a_cursor_without_an_offset_is_none(hers):
 
 
 def test_lists_take_as_many_queries_for_many_as_for_few(hers):
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
+    pk = hers.ask("create_universe", name="One")["id"]
+    stored("NVDA", walk(3))
+    hers.ask("add_assets", universe_id=pk, symbols=["NVDA"])
+    hers.ask("create_list", universe_id=pk, text="NVDA")
+    calls = [("list_universes", {}), ("list_universe_assets", {"universe_id": pk}), ("list_jobs", {}),
+             ("list_lists", {"universe_id": pk}), ("list_members", {"universe_id": pk})]  # fmt: skip
 
     def queries():
-        with CaptureQueriesContext(connection) as seen:
-            hers.ask("list_universes")
-        return len(seen)
+        found = {}
+        for name, given in calls:
+            with CaptureQueriesContext(connection) as seen:
+                hers.ask(name, **given)
+            found[name] = len(seen)
+        return found
 
-    hers.ask("create_universe", name="One")
     few = queries()
-    for number in range(12):
+    for number in range(8):
         hers.ask("create_universe", name=f"More {number}")
+        stored(f"MORE{number}", walk(3))
+        hers.ask("add_assets", universe_id=pk, symbols=[f"MORE{number}"])
+        hers.ask("create_list", universe_id=pk, text="NVDA, no$good")
+        hers.ask("refresh_universe", universe_id=pk, timeframe=("1d", "1h", "4h", "1w")[number % 4])
     assert queries() == few
 
 

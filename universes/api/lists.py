@@ -1,8 +1,11 @@
 """Long lists with typing errors: brought, looked at, mended, added, taken back. The same verbs as on the pages."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from django.conf import settings
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from ninja import Path, Query, Router, Schema
 from pydantic import AwareDatetime, Field
@@ -107,17 +110,38 @@ def _answer(request: HttpRequest, found: SymbolList, more: str = "", *, status: 
 
 
 def _told(request: HttpRequest, found: SymbolList) -> dict[str, Any]:
-    about = Job.objects.of(person(request)).unfinished().filter(subject_url=found.get_absolute_url())
-    job = about.order_by("-pk").first()
+    return _all_told(request, [found])[0]
+
+
+def _all_told(request: HttpRequest, lists: Sequence[SymbolList]) -> list[dict[str, Any]]:
+    """Lists as the API shows them: a handful of queries, however many they are."""
+    rows = SymbolListRow.objects.filter(symbol_list__in=[found.pk for found in lists]).order_by()
+    lines = dict(rows.values_list("symbol_list").annotate(many=Count("pk")))
+    groups, outcomes = _by_list(rows, "group"), _by_list(rows.exclude(outcome=""), "outcome")
+    chosen = dict(rows.filter(drafts.CHOSEN).exclude(symbol="").values_list("symbol_list").annotate(many=Count("pk")))
+    about = Job.objects.of(person(request)).unfinished().order_by("pk")
+    working = about.filter(subject_url__in=[found.get_absolute_url() for found in lists])
+    at_work = dict(working.values_list("subject_url", "pk"))  # of several the newest
     own = ("universe_id", "source", "state", "remarks", "beyond", "created_at", "added_at", "undone_at")
-    return {name: getattr(found, name) for name in own} | {
-        "id": found.pk,
-        "lines": found.rows.count(),
-        "groups": drafts.counts(found) if found.state == State.DRAFT else {},
-        "outcomes": adding.report(found),
-        "would_add": drafts.chosen(found).count() if found.state == State.DRAFT else 0,
-        "job_id": job.pk if job else None,
-    }
+    return [
+        {name: getattr(found, name) for name in own}
+        | {
+            "id": found.pk,
+            "lines": lines.get(found.pk, 0),
+            "groups": groups[found.pk] if found.state == State.DRAFT else {},
+            "outcomes": outcomes[found.pk],
+            "would_add": chosen.get(found.pk, 0) if found.state == State.DRAFT else 0,
+            "job_id": at_work.get(found.get_absolute_url()),
+        }
+        for found in lists
+    ]
+
+
+def _by_list(rows: QuerySet[SymbolListRow], column: str) -> defaultdict[int, dict[str, int]]:
+    found: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    for pk, value, many in rows.values_list("symbol_list", column).annotate(many=Count("pk")):
+        found[pk][value] = many
+    return found
 
 
 def _next(found: SymbolList, told: dict[str, Any]) -> list[NextAction]:
@@ -174,7 +198,7 @@ def list_lists(request: HttpRequest, universe_id: Id, wanted: Query[ListsWanted]
         brought.universe = found
     actions = [then("get_list", "Look at one.", universe_id=found.pk, list_id=page.rows[0].pk)] if page.rows else []
     words = f"{figures.counted(len(page.rows), 'list')} of {found.name}."
-    return said([_told(request, row) for row in page.rows], words, actions, next_cursor=page.next_cursor)
+    return said(_all_told(request, page.rows), words, actions, next_cursor=page.next_cursor)
 
 
 @router.get("/universes/{universe_id}/lists/{list_id}", response=answers(ListOut), tags=["lists"])
