@@ -193,7 +193,7 @@ def list_jobs(request: HttpRequest, wanted: Query[JobsWanted]) -> Any:
         found = found.filter(kind=wanted.kind)
     page = page_of(found, wanted, wanted.order, {"-id": ("-id",), "id": ("id",)})
     actions = [then("get_job", "Look at one.", job_id=page.rows[0].pk)] if page.rows else []
-    return said([told(job) for job in page.rows], f"{figures.counted(len(page.rows), 'job')}.", actions,
+    return said([told(job) for job in page.rows], f"{page.counted('job')}.", actions,
                 next_cursor=page.next_cursor)  # fmt: skip
 
 
@@ -248,7 +248,7 @@ def list_job_lines(request: HttpRequest, job_id: Id, wanted: Query[LinesWanted])
     lines = JobLine.objects.filter(job=found)
     page = page_of(lines, wanted, wanted.order, {"id": ("id",), "-id": ("-id",)})
     data = [_line(line) for line in page.rows]
-    return said(data, f"{figures.counted(len(data), 'line')}.", [then("get_job", "See its state.", job_id=found.pk)],
+    return said(data, f"{page.counted('line')}.", [then("get_job", "See its state.", job_id=found.pk)],
                 next_cursor=page.next_cursor)  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from django.db.models import Model, Q, QuerySet
 from ninja import Schema
 from pydantic import Field
 
+from chronos.core import figures
 from chronos.core.envelope import Refused
 
 Row = TypeVar("Row", bound=Model)
@@ -33,6 +34,18 @@ class Paged(Schema):
 class Page(Generic[Row]):
     rows: list[Row]
     next_cursor: str
+    is_first: bool
+
+    def counted(self, one: str) -> str:
+        return counted(len(self.rows), one, is_first=self.is_first, more=bool(self.next_cursor))
+
+
+def counted(many: int, one: str, *, is_first: bool, more: bool) -> str:
+    """How many rows a page has, in words that do not take them for all there are: "The first 50 members"."""
+    words = figures.counted(many, one)
+    if is_first:
+        return f"The first {words}" if more else words
+    return f"The {'next' if more else 'last'} {words}"
 
 
 def page_of(
@@ -48,7 +61,8 @@ def page_of(
     page = list(rows[: wanted.limit + 1])
     more = len(page) > wanted.limit
     page = page[: wanted.limit]
-    return Page(page, _written(order, [_value(page[-1], column) for column in columns]) if more else "")
+    after = _written(order, [_value(page[-1], column) for column in columns]) if more else ""
+    return Page(page, after, is_first=not wanted.cursor)
 
 
 def place_in(cursor: str, of: str) -> int | None:

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 from chronos.core import figures
 from chronos.core.api import JobOut, told
 from chronos.core.envelope import NextAction, answers, said, then
-from chronos.core.paging import Paged, cursor_at, place_in
+from chronos.core.paging import Paged, counted, cursor_at, place_in
 from chronos.core.tokens import only_reads
 from marketdata import chains, freshness, recognition, validation
 from marketdata.api.asked import Symbol, known, may_write, person
@@ -72,7 +72,8 @@ def search_assets(request: HttpRequest, wanted: Query[AssetsWanted]) -> Any:
     filters = {name: getattr(wanted, name) for name in search.FILTERS}
     found = search.find(wanted.q, **filters, stored=wanted.stored, limit=wanted.limit, offset=at)
     data = [_found(hit) for hit in found.hits]
-    words = f"{figures.counted(len(data), 'asset')}{' that may have been meant' if found.near else ''}"
+    words = counted(len(data), "asset", is_first=at == 0, more=found.more or found.cut)
+    words += " that may have been meant" if found.near else ""
     cut = f" There are more than {search.DEEPEST}; a word more finds fewer." if found.cut else ""
     after = cursor_at("assets", at + wanted.limit) if found.more else ""
     return said(data, f"{words}.{cut}", _after_search(found.hits, wanted), next_cursor=after)

@@ -121,10 +121,13 @@ def test_pages_of_a_list_skip_and_repeat_nothing_while_rows_come_and_go(hers, al
                 break
         assert sorted(seen) == list(range(1, 8)), order
     first = hers("list_universes", limit=2, order="id").json()
+    assert first["message"] == "The first 2 universes."
     with tenancy.acting_as(alice):
         Universe.objects.filter(pk__lte=2).delete()
     rest = hers("list_universes", limit=50, order="id", cursor=first["metadata"]["next_cursor"]).json()
     assert [one["id"] for one in rest["data"]] == [3, 4, 5, 6, 7]
+    assert rest["message"] == "The last 5 universes."
+    assert hers("list_universes").json()["message"] == "5 universes."
 
 
 @pytest.mark.parametrize("cursor", ["x", "WyJuYW1lIl0", "WyJpZCIsImEiXQ", "WyJpZCIsbnVsbF0", "//8"])

@@ -79,7 +79,7 @@ def list_universes(request: HttpRequest, wanted: Query[UniversesWanted]) -> Any:
     page = page_of(found, wanted, wanted.order, _ORDERS)
     actions = [then("get_universe", "Look at one.", universe_id=page.rows[0].pk)] if page.rows else []
     actions.append(then("create_universe", "Make one of your own."))
-    words = figures.counted(len(page.rows), "universe")
+    words = page.counted("universe")
     return said([_told(row, user) for row in page.rows], f"{words}.", actions, next_cursor=page.next_cursor)
 
 

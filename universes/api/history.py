@@ -51,7 +51,7 @@ def list_members(request: HttpRequest, universe_id: Id, wanted: Query[StaysWante
         for stay in page.rows
     ]  # fmt: skip
     when = f"at {figures.moment(at)} UTC" if at else "now"
-    return said(data, f"{figures.counted(len(data), 'member')} of {found.name} {when}.",
+    return said(data, f"{page.counted('member')} of {found.name} {when}.",
                 [then("list_universe_changes", "See who came and went.", universe_id=found.pk)],
                 next_cursor=page.next_cursor)  # fmt: skip
 

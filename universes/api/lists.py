@@ -197,7 +197,7 @@ def list_lists(request: HttpRequest, universe_id: Id, wanted: Query[ListsWanted]
     for brought in page.rows:
         brought.universe = found
     actions = [then("get_list", "Look at one.", universe_id=found.pk, list_id=page.rows[0].pk)] if page.rows else []
-    words = f"{figures.counted(len(page.rows), 'list')} of {found.name}."
+    words = f"{page.counted('list')} of {found.name}."
     return said(_all_told(request, page.rows), words, actions, next_cursor=page.next_cursor)
 
 
@@ -229,7 +229,7 @@ def list_rows(request: HttpRequest, universe_id: Id, list_id: ListId, wanted: Qu
              symbol=row.suggestions[0], **names)
         for row in page.rows if found.state == State.DRAFT and _is_to_mend(row)
     ][:5]  # fmt: skip
-    words = f"{figures.counted(len(page.rows), 'line')} of the list."
+    words = f"{page.counted('line')} of the list."
     return said([_row(row) for row in page.rows], words, actions or [then("get_list", "See it whole.", **names)],
                 next_cursor=page.next_cursor)  # fmt: skip
 

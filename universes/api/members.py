@@ -69,7 +69,7 @@ def list_universe_assets(request: HttpRequest, universe_id: Id, wanted: Query[Me
         actions.append(then("get_candles", "Read its candles.", symbol=first))
     elif found.owner_id == request.user.pk:
         actions.append(then("add_assets", "Add members; `symbols` is still wanted.", universe_id=found.pk, symbols=[]))
-    words = figures.counted(len(page.rows), "member")
+    words = page.counted("member")
     return said([_member(stay, quoted[stay.asset_id]) for stay in page.rows], f"{words} of {found.name}.", actions,
                 next_cursor=page.next_cursor)  # fmt: skip
 
