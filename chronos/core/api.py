@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, StreamingHttpResponse
+from django.utils import timezone
 from ninja import Header, Path, Query, Router, Schema
 from pydantic import AwareDatetime, Field
 
@@ -88,7 +89,8 @@ def _token(token: ApiToken) -> dict[str, Any]:
 def list_tokens(request: HttpRequest) -> Any:
     """Your API tokens, without their secrets, which nobody has. New ones are made in the settings, by a person."""
     found = [_token(token) for token in ApiToken.objects.filter(owner=_person(request))]
-    actions = [then("revoke_token", "End one that is not needed any more.", token_id=found[-1]["id"])] if found else []
+    over = [token["id"] for token in found if token["expires_at"] and token["expires_at"] < timezone.now()]
+    actions = [then("revoke_token", "Remove one that has expired.", token_id=over[0])] if over else []
     return said(found, f"{figures.counted(len(found), 'token')}.", actions, total=len(found))
 
 

@@ -156,6 +156,15 @@ def test_tokens_are_seen_and_ended_but_not_made(alice, hers):
     assert signed_in(alice).get("/api/v1/me").status_code == 200
 
 
+def test_no_token_that_works_is_offered_to_be_ended(alice, hers):
+    Program.of(alice)
+    assert hers("list_tokens").json()["next_actions"] == []
+    gone = Program.of(alice, lifetime=timedelta(seconds=-1))
+    (action,) = hers("list_tokens").json()["next_actions"]
+    with tenancy.acting_as(alice):
+        assert action["parameters"] == {"token_id": ApiToken.objects.get(hint=gone.secret[-4:]).pk}
+
+
 def test_health(hers):
     found = {check["name"]: check["ok"] for check in hers.ask("get_health")}
     assert found["database"]
