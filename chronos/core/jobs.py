@@ -76,6 +76,10 @@ class Cancelled(Stopped):
     """Somebody asked for it."""
 
 
+class Spent(Stopped):
+    """The token that it was started with has had its worker time of the day."""
+
+
 class LeaseLost(Stopped):
     """Another worker has the job now, because this one was silent for too long."""
 
@@ -317,6 +321,16 @@ class Run:
                 if future.done():  # it has just ended, or the timeout is the call's own
                     return future.result()
 
+    def check_budget(self) -> None:
+        """Ask for its end if its token, of which others may be running as well, has none of its worker time left."""
+        token = self.job.token
+        if token is None or token.compute_minutes is None:
+            return
+        with self.acting():
+            left = budget_of(token)
+        if left is not None and left.seconds <= 0:
+            self.stop(Spent)
+
     def stop(self, why: type[Stopped]) -> None:
         self._stop = why
 
@@ -381,7 +395,7 @@ def _claim(job_id: int) -> Job | None:
             worker=f"{socket.gethostname()}:{os.getpid()}",
             started_at=now,
         )
-        claimed = Job.objects.select_related("owner").get(pk=job_id) if taken else None
+        claimed = Job.objects.select_related("owner", "token").get(pk=job_id) if taken else None
     if claimed:
         announce(claimed.pk, claimed.owner_id)
     return claimed
@@ -393,12 +407,16 @@ def _outcome(run: Run) -> tuple[str, str, dict[str, Any]] | None:
         kind = kind_named(run.job.kind)
         if run.job.attempt > ATTEMPTS:
             return "failed", f"Given up: {ATTEMPTS} attempts ended with the worker's death.", {}
+        run.check_budget()
         if run.job.attempt > 1:
             run.say(f"Attempt {run.job.attempt}: resuming after the worker before was lost.", JobLine.Level.WARNING)
+        run.check()
         outcome = kind.function(kind.params.model_validate(run.job.params), run)
         run.check()
     except Cancelled:
         return "cancelled", "Cancelled; what was already stored is kept.", {}
+    except Spent:
+        return "failed", "Stopped: its token's worker time of the day is used up; what was already stored is kept.", {}
     except (OperationalError, InterfaceError):
         raise
     except (UnknownKind, ValidationError) as error:
@@ -474,6 +492,7 @@ def _heartbeat(run: Run) -> Iterator[None]:
                             lease_until=timezone.now() + LEASE
                         )
                     last = time.monotonic()
+                    run.check_budget()
                     if not held:
                         run.stop(LeaseLost)
                 with tenancy.as_system("has a job been cancelled?"):

@@ -9,8 +9,8 @@ from django.db import connection
 from django.utils import timezone
 from pydantic import BaseModel
 
-from chronos.core import jobs, tenancy
-from chronos.core.models import Job, JobLine, User
+from chronos.core import jobs, tenancy, tokens
+from chronos.core.models import ApiToken, Job, JobLine, User
 from tests import cast
 
 pytestmark = pytest.mark.usefixtures("house")
@@ -126,6 +126,44 @@ def test_cancelling_a_waiting_job_ends_it_at_once():
     assert seen(job).state == "cancelled"
     jobs.run_job(job.pk)
     assert seen(job).attempt == 0
+
+
+class TestBudget:
+    """Of the token that jobs were started with: what is queued or running when it is used up ends, too."""
+
+    def queued(self, alice, **params) -> Job:
+        with tenancy.acting_as(alice):
+            token = ApiToken.objects.filter(name="few").first()
+            token = token or tokens.issue(alice, "few", may_write=True, compute_minutes=1)[0]
+            before = tokens.in_use.set(token)
+            try:
+                return jobs.start("count", {"to": 1} | params, owner=alice, subject="Counting")
+            finally:
+                tokens.in_use.reset(before)
+
+    def spend(self, alice, job: Job) -> None:
+        now = timezone.now()
+        with tenancy.acting_as(alice):
+            Job.objects.filter(pk=job.pk).update(state="done", started_at=now - timedelta(minutes=2), finished_at=now)
+
+    def test_what_waits_does_not_begin(self):
+        alice = cast.alice()
+        first, second = self.queued(alice), self.queued(alice)
+        self.spend(alice, first)
+        jobs.run_job(second.pk)
+        assert (seen(second).state, seen(second).result) == ("failed", {})
+        assert "worker time" in seen(second).summary
+
+    def test_what_runs_ends(self, monkeypatch):
+        monkeypatch.setattr(jobs, "HEARTBEAT_SECONDS", 0.5)
+        alice = cast.alice()
+        first, second = self.queued(alice), self.queued(alice, to=100, nap=0.1)
+        thread = threading.Thread(target=jobs.run_job, args=(second.pk,))
+        thread.start()
+        self.spend(alice, first)
+        thread.join(8)
+        assert not thread.is_alive()
+        assert "worker time" in seen(second).summary
 
 
 def test_cancelling_a_running_job_stops_it_within_five_seconds():
