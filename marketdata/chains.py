@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from marketdata import credentials, providers
-from marketdata.models import AssetClass, FallbackChain
+from marketdata.models import AssetClass, FallbackChain, ProviderKey
 from marketdata.providers.base import KnowsSymbols, Provider
 
 _LISTED = ("yahoo", "twelvedata", "alphavantage")
@@ -40,10 +40,12 @@ def chain(asset_class: AssetClass | str) -> list[Provider]:
     return [link.provider for link in explain(asset_class) if link.usable]
 
 
-def chained(asset_class: AssetClass | str) -> list[str]:
-    """The names of those, with one look at all keys."""
-    with credentials.all_at_hand():
-        return [provider.name for provider in chain(asset_class)]
+def usable(asset_class: AssetClass | str, chosen: Iterable[str] | None, keys: Mapping[str, ProviderKey]) -> list[str]:
+    """The names of those, where what was set for the class (None: nothing) and all stored keys are at hand."""
+    wanted = USUAL[AssetClass(asset_class)] if chosen is None else chosen
+    with credentials.all_at_hand(keys):
+        links = [_link(providers.named(name)) for name in wanted if providers.known(name)]
+    return [link.provider.name for link in links if link.usable]
 
 
 def explain(asset_class: AssetClass | str) -> list[Link]:

@@ -83,9 +83,8 @@ def at_hand(provider: str) -> Iterator[None]:
 
 
 @contextmanager
-def all_at_hand() -> Iterator[None]:
-    """The same of all providers, looked up at once."""
-    rows = ProviderKey.objects.in_bulk()
+def all_at_hand(rows: Mapping[str, ProviderKey]) -> Iterator[None]:
+    """The same of all providers, whose stored keys were read already."""
     token = _held.set({**{name: _read(name, rows.get(name)) for name in VARIABLES}, **_held.get()})
     try:
         yield

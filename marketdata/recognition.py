@@ -62,14 +62,13 @@ def recognised(assets: Iterable[Asset]) -> dict[int, Recognition]:
     return {pk: found.get(pk) or judge(asset) for pk, asset in given.items()}
 
 
-def of(asset: Asset, series: Iterable[Series]) -> Recognition:
-    """The same of one asset, all of whose series are at hand."""
-    listing = vouching().filter(symbol=asset.symbol).order_by().values_list("exchange", flat=True)[:1]
+def of(asset: Asset, series: Iterable[Series], line: Listing | None) -> Recognition:
+    """The same of one asset, all of whose series and whose line of the symbol master are at hand."""
     days = next((one for one in series if one.timeframe == Timeframe.D1 and one.candle_count), None)
     said = asset.metadata.get(LAST_TRADED) if isinstance(asset.metadata, dict) else None
     return judge(
         asset,
-        listed_on=next(iter(listing), None),
+        listed_on=None if line is None or is_bare(line) else line.exchange,
         last=days.last_open if days else None,
         checked=days.checked_at if days else None,
         traded=_moment(said if isinstance(said, str) else None),

@@ -1,8 +1,11 @@
 """The API's operations on assets: found, looked at, kept, and whether symbols are real."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import orjson
+from django.db import connection
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Query, Router, Schema
@@ -19,7 +22,7 @@ from marketdata.calendars import Book, calendar_of
 from marketdata.directory import exchanges, listings, search
 from marketdata.directory.search import Hit
 from marketdata.jobs import refresh_asset
-from marketdata.models import Asset, Listing, Series, Timeframe
+from marketdata.models import Asset, Listing, ProviderKey, Series, Timeframe
 from marketdata.verdicts import Answer, Verdict
 
 router = Router()
@@ -279,8 +282,46 @@ def _series(found: Asset) -> list[Series]:
     return sorted(every, key=lambda series: PLACES[series.timeframe])
 
 
+# What stands beside an asset, by one statement instead of four: it is asked for with every asset.
+_BESIDE = """
+SELECT listing.name, listing.exchange, listing.asset_class,
+    (SELECT array_agg(ARRAY[provider, spelling] ORDER BY provider) FROM marketdata_spelling WHERE asset_id = %(pk)s),
+    (SELECT providers FROM marketdata_fallbackchain WHERE asset_class = %(class)s),
+    keys.names, keys.secrets
+FROM (SELECT array_agg(provider) AS names, array_agg(secret) AS secrets FROM marketdata_providerkey) AS keys
+LEFT JOIN marketdata_listing listing ON listing.symbol = %(symbol)s
+"""
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """An asset's line in the symbol master, how providers spell it, and who is asked for such assets."""
+
+    line: Listing | None
+    spellings: list[dict[str, str]]
+    providers: list[str]
+
+    @classmethod
+    def of(cls, symbol: str, asset_class: str, pk: int | None = None) -> "_Beside":
+        with connection.cursor() as cursor:
+            cursor.execute(_BESIDE, {"pk": pk, "class": asset_class, "symbol": symbol})
+            name, exchange, kind, spelt, chain, names, secrets = cursor.fetchone()
+        line = None if kind is None else Listing(symbol=symbol, name=name, exchange=exchange, asset_class=kind)
+        keys = {
+            one: ProviderKey(provider=one, secret=secret)
+            for one, secret in zip(names or (), secrets or (), strict=True)
+        }
+        chosen = orjson.loads(chain) if isinstance(chain, str) else chain
+        return cls(
+            line,
+            [{"provider": provider, "spelling": spelling} for provider, spelling in spelt or ()],
+            chains.usable(asset_class, chosen, keys),
+        )
+
+
 def _asset(found: Asset, series: list[Series]) -> dict[str, Any]:
-    stands = recognition.of(found, series)
+    beside = _Beside.of(found.symbol, found.asset_class, found.pk)
+    stands = recognition.of(found, series, beside.line)
     now, book = timezone.now(), Book()
     numbers = {name: getattr(found, name) for name in _FIGURES}
     return {name: getattr(found, name) for name in _FACTS} | {
@@ -291,8 +332,8 @@ def _asset(found: Asset, series: list[Series]) -> dict[str, Any]:
         "is_sample": found.is_sample,
         "recognition": stands.state,
         "recognition_detail": stands.detail,
-        "providers": chains.chained(found.asset_class) if not found.is_sample else [],
-        "spellings": [{"provider": one.provider, "spelling": one.spelling} for one in found.spellings.all()],
+        "providers": [] if found.is_sample else beside.providers,
+        "spellings": beside.spellings,
         "series": [_series_out(found, one, now, book) for one in series],
     }
 
@@ -319,7 +360,7 @@ def _listing(found: Listing) -> dict[str, Any]:
         "is_sample": False,
         "recognition": "listed",
         "recognition_detail": f"Listed in a directory ({found.source}); no provider was asked.",
-        "providers": chains.chained(found.asset_class),
+        "providers": _Beside.of(found.symbol, found.asset_class).providers,
         "spellings": [],
         "series": [],
     }  # fmt: skip

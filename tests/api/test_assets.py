@@ -3,11 +3,13 @@
 from urllib.parse import quote
 
 import pytest
+from django.test import override_settings
 from django.utils import timezone
 
 from chronos.core import tenancy
 from chronos.core.models import Job
-from marketdata.models import Asset, CorporateAction, Series, Spelling, Timeframe
+from marketdata import recognition
+from marketdata.models import Asset, CorporateAction, FallbackChain, Series, Spelling, Timeframe
 from tests.api.program import Program
 from tests.marketdata import directory
 from tests.prices import stored, walk
@@ -52,6 +54,44 @@ def test_one_asset(hers):
         audited_at=timezone.now(), expected_count=32, missing_count=2, gap_count=1
     )
     assert [hers.ask("get_asset", symbol="NVDA")["series"][1][name] for name in ("missing", "gaps")] == [2, 1]
+
+
+def test_who_is_asked_for_it_is_who_can_be(hers):
+    from marketdata import chains, credentials
+
+    stored("NVDA", walk(3))
+    directory.load()
+
+    def asked(symbol: str = "NVDA") -> list[str]:
+        return hers.ask("get_asset", symbol=symbol)["providers"]
+
+    assert asked() == asked("MSFT") == ["yahoo"] == [one.name for one in chains.chain("stock")]
+    credentials.store("alphavantage", "a-key", "stella")
+    assert asked() == asked("MSFT") == ["yahoo", "alphavantage"] == [one.name for one in chains.chain("stock")]
+    chains.set_chain("stock", ["alphavantage", "twelvedata", "yahoo"], "stella")
+    assert asked() == asked("MSFT") == ["alphavantage", "yahoo"] == [one.name for one in chains.chain("stock")]
+    with override_settings(SECRET_KEY="another"):  # the stored key can't be read any more
+        assert [one.name for one in chains.chain("stock")] == ["yahoo"]
+    with override_settings(TWELVEDATA_API_KEY="given"):
+        assert asked() == ["alphavantage", "twelvedata", "yahoo"]
+    FallbackChain.objects.update(providers=[])
+    assert asked() == [one.name for one in chains.chain("stock")] == []
+
+
+def test_it_is_recognised_as_on_its_page(hers):
+    """By the asset at hand as by the query for many."""
+    directory.load()
+    now = timezone.now()
+    for symbol, fields in (
+        ("AAPL", {}), ("NVDA", {"validated_at": now}), ("ZZQX", {}), ("MSFT", {"refuted_at": now}),
+        ("QQZZ", {"refuted_at": now}),
+        ("TSLA", {"validated_at": now, "metadata": {"last traded": "2020-01-01T00:00Z"}}),
+        ("META", {"validated_at": now, "metadata": {"last traded": 7}}), ("GOOG", {"is_sample": True}),
+    ):  # fmt: skip
+        asset = stored(symbol, walk(3), **fields)
+        told = hers.ask("get_asset", symbol=symbol)
+        stands = recognition.recognised([asset])[asset.pk]
+        assert (told["recognition"], told["recognition_detail"]) == (stands.state, stands.detail), symbol
 
 
 def test_one_that_is_only_listed(hers):
@@ -240,4 +280,4 @@ def test_an_asset_takes_as_many_queries_for_many_series_as_for_few(hers):
     for timeframe in (Timeframe.H1, Timeframe.W1, Timeframe.M5):
         stored("NVDA", walk(5), timeframe=timeframe)
     CorporateAction.objects.create(asset=asset, kind="split", ex_date="2024-01-01", value=2, source="test")
-    assert queries() == few <= 16
+    assert queries() == few <= 11
