@@ -36,13 +36,13 @@ class Page(Generic[Row]):
     next_cursor: str
     is_first: bool
 
-    def counted(self, one: str) -> str:
-        return counted(len(self.rows), one, is_first=self.is_first, more=bool(self.next_cursor))
+    def counted(self, one: str, many: str = "") -> str:
+        return counted(len(self.rows), one, many, is_first=self.is_first, more=bool(self.next_cursor))
 
 
-def counted(many: int, one: str, *, is_first: bool, more: bool) -> str:
+def counted(rows: int, one: str, many: str = "", *, is_first: bool, more: bool) -> str:
     """How many rows a page has, in words that do not take them for all there are: "The first 50 members"."""
-    words = figures.counted(many, one)
+    words = figures.counted(rows, one, many)
     if is_first:
         return f"The first {words}" if more else words
     return f"The {'next' if more else 'last'} {words}"

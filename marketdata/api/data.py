@@ -85,7 +85,7 @@ def list_series(request: HttpRequest, wanted: Query[SeriesWanted]) -> Any:
     actions = []
     if page.rows:
         actions.append(then("get_coverage", "See how complete the first is.", symbol=page.rows[0].asset.symbol))
-    return said(data, f"{figures.counted(len(data), 'series', 'series')}.", actions, next_cursor=page.next_cursor)
+    return said(data, f"{page.counted('series', 'series')}.", actions, next_cursor=page.next_cursor)
 
 
 def _line(series: Series, fresh: freshness.Freshness) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def list_corporate_actions(request: HttpRequest, symbol: Symbol, wanted: Query[A
     if data:
         why = "Read candles adjusted for them."
         next_actions.append(then("get_candles", why, symbol=found.symbol, adjust="total"))
-    return said(data, f"{figures.counted(len(data), 'action')} of {found.symbol}.", next_actions,
+    return said(data, f"{page.counted('action')} of {found.symbol}.", next_actions,
                 next_cursor=page.next_cursor)  # fmt: skip
 
 
@@ -232,7 +232,7 @@ def list_windows(request: HttpRequest, symbol: Symbol, wanted: Query[WindowsWant
     page = page_of(windows, wanted, wanted.order, _WINDOW_ORDERS)
     data = [{name: getattr(one, name) for name in WindowOut.model_fields} for one in page.rows]
     next_actions = [then("get_coverage", "See what there is in sum.", symbol=found.symbol)]
-    words = f"{figures.counted(len(data), 'window')} of {found.symbol}."
+    words = f"{page.counted('window')} of {found.symbol}."
     return said(data, words, next_actions, next_cursor=page.next_cursor)
 
 
@@ -299,7 +299,7 @@ def list_held(request: HttpRequest, symbol: Symbol, wanted: Query[HeldWanted]) -
         next_actions.append(
             then("decide_held", why, symbol=found.symbol, decision="release", ids=open_ones[:1], dry_run=True)
         )
-    return said(data, f"{figures.counted(len(data), 'candle')} of {found.symbol}.", next_actions,
+    return said(data, f"{page.counted('candle')} of {found.symbol}.", next_actions,
                 next_cursor=page.next_cursor)  # fmt: skip
 
 
