@@ -225,7 +225,11 @@ def _asked(subjects: Mapping[str, Subject], user: User | None, wait: Waits | Non
     found = dict(_settled(subjects, wait)) if wait else _within(budget, subjects)
     if user and len(found) < len(subjects):
         rest = {symbol: subject for symbol, subject in subjects.items() if symbol not in found}
-        job = _start([subject.symbol for subject in rest.values()], user)
+        try:
+            job = _start([subject.symbol for subject in rest.values()], user)
+        except jobs.BudgetSpent as spent:
+            waits = {symbol: _unsettled(symbol, Verdict.PENDING, str(spent), wait=spent.seconds) for symbol in rest}
+            return found | waits
         found |= {symbol: _pending(subject, job) for symbol, subject in rest.items()}
     return found
 

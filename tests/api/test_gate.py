@@ -156,6 +156,24 @@ def test_tokens_are_seen_and_ended_but_not_made(alice, hers):
     assert signed_in(alice).get("/api/v1/me").status_code == 200
 
 
+def test_a_spent_budget_leaves_what_needs_no_work(alice):
+    few = Program.of(alice, compute_minutes=1)
+    pk = few.ask("create_universe", name="Work")["id"]
+    few.ask("refresh_universe", universe_id=pk)
+    now = timezone.now()
+    with tenancy.acting_as(alice):
+        Job.objects.update(state="done", started_at=now - timedelta(minutes=5), finished_at=now)
+    brought = few("create_list", universe_id=pk, text="NVDAA MSFTT").json()
+    assert brought["data"]["groups"] == {"pending": 2}
+    assert "worker time" in brought["message"]
+    (told,) = few.ask("validate_assets", symbols=["NVDAA"])
+    assert (told["verdict"], told["job"]) == ("pending", None)
+    assert "worker time" in told["reason"]
+    (added,) = few.ask("add_assets", universe_id=pk, symbols=["NVDAA"])
+    assert added["outcome"] == "added"
+    assert few.ask("list_jobs", state="unfinished") == []
+
+
 def test_no_token_that_works_is_offered_to_be_ended(alice, hers):
     Program.of(alice)
     assert hers("list_tokens").json()["next_actions"] == []

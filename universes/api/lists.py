@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field
 
 from chronos.core import figures
 from chronos.core.envelope import NextAction, Refused, answers, missing, said, then
+from chronos.core.jobs import BudgetSpent
 from chronos.core.models import Job
 from chronos.core.paging import Paged, page_of
 from universes import jobs
@@ -91,10 +92,14 @@ def create_list(request: HttpRequest, universe_id: Id, given: ListIn) -> Any:
 
 def _asked(request: HttpRequest, found: SymbolList) -> str:
     """Have providers asked for what nobody here knows; why they are not, if so."""
-    if drafts.waiting(found).exists() and (seconds := jobs.validate_list(found, person(request))):
-        most = figures.counted(settings.VALIDATION_REQUESTS_PER_MINUTE, "request")
-        return f" Providers are not asked yet: {most} a minute are looked up. Use ask_list in {seconds} s."
-    return ""
+    if not drafts.waiting(found).exists():
+        return ""
+    try:
+        seconds = jobs.validate_list(found, person(request))
+        why = f"{figures.counted(settings.VALIDATION_REQUESTS_PER_MINUTE, 'request')} a minute are looked up."
+    except BudgetSpent as spent:  # what is known here can be looked at and added all the same
+        seconds, why = spent.seconds, str(spent)
+    return f" Providers are not asked yet: {why} Use ask_list in {seconds} s." if seconds else ""
 
 
 def _answer(request: HttpRequest, found: SymbolList, more: str = "", *, status: int = 200) -> Any:
