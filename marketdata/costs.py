@@ -10,7 +10,7 @@ from django.utils import timezone
 from marketdata import overview
 from marketdata.coverage import next_open
 from marketdata.models import Asset, Series, Timeframe
-from marketdata.providers.base import ProviderError
+from marketdata.providers.base import Provider, ProviderError
 from marketdata.walks import pieces, planned, sources
 
 
@@ -45,28 +45,35 @@ def of_gaps(asset: Asset, timeframe: Timeframe) -> Cost:
     if series is None or series.audited_at is None:
         return Cost(1, None, None)
     gaps, _ = overview.gaps_of(series)
-    try:
-        first = sources(asset)[0]
-    except ProviderError:  # nobody to ask: the job says so
+    first = _first(asset)
+    if first is None:
         return Cost(1, 0, 0.0)
     many = sum(len(pieces(first, timeframe, start, next_open(end, timeframe))) for start, end, _ in gaps)
     return Cost(1, many, round(many / first.requests_per_second, 1))
+
+
+def _first(asset: Asset) -> Provider | None:
+    """Whom one asks first for it and all others of its class; None if there is nobody, which the job says."""
+    try:
+        return sources(asset)[0]
+    except ProviderError:
+        return None
 
 
 def _cost(wanted: list[tuple[Asset, datetime | None]], timeframe: Timeframe) -> Cost:
     now = timezone.now()
     requests: Counter[str] = Counter()
     pace: dict[str, float] = {}
+    firsts: dict[str, Provider | None] = {}
     series = 0
     for asset, since in wanted:
         if asset.is_sample:
             continue
         series += 1
-        try:
-            first = sources(asset)[0]
+        if asset.asset_class not in firsts:
+            firsts[asset.asset_class] = _first(asset)
+        if first := firsts[asset.asset_class]:
             pace[first.name] = first.requests_per_second
             requests[first.name] += planned(asset, timeframe, since, now, first)
-        except ProviderError:  # nobody to ask: said when it is the asset's turn
-            continue
     seconds = max((many / pace[name] for name, many in requests.items()), default=0.0)
     return Cost(series, requests.total(), round(seconds, 1))

@@ -215,3 +215,14 @@ def test_days_far_away_are_days(hers, day):
         assert hers("get_turnover", universe_id=pk, **wanted).status_code in (200, 422), wanted
     assert hers("list_members", universe_id=pk, as_of=day).status_code == 200
     assert hers("compare_members", universe_id=pk, as_of=day).status_code in (200, 422)
+
+
+def test_what_long_work_takes_looks_up_whom_to_ask_once_for_all_of_a_class(hers):
+    pk = hers.ask("create_universe", name="Many")["id"]
+    for symbol in ("A", "B", "C"):
+        stored(symbol, walk(2))
+    hers.ask("add_assets", universe_id=pk, symbols=["A", "B", "C"])
+    for operation in ("refresh_universe", "backfill_universe"):
+        with CaptureQueriesContext(connection) as seen:
+            assert hers.ask(operation, universe_id=pk, dry_run=True)["cost"]["series"] == 3
+        assert sum("marketdata_fallbackchain" in one["sql"] for one in seen) == 1
