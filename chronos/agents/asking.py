@@ -56,7 +56,7 @@ def request(operation: Operation, given: Mapping[str, Any], headers: Mapping[str
     """
     _known(operation, given)
     given = {**operation.defaults, **given}
-    sent = {"Accept": "application/json", **(headers or {})}
+    sent = {"Accept": "application/json"} | {name: _header(name, value) for name, value in (headers or {}).items()}
     query, body = [], {}
     for name, value in given.items():
         place = operation.places[name]

@@ -168,6 +168,14 @@ def test_search_that_finds_nothing_says_so():
 # --- Calls -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("key", ["ключ", "a\r\nX-More: b"])
+def test_a_key_that_is_no_header_is_said_so(key):
+    """Before anybody is asked: over the network it would not even be sent."""
+    given = {"operation": "create_universe", "parameters": {"name": "x"}, "idempotency_key": key}
+    told = asyncio.run(toolbox().call("call_operation", given, None, None))
+    assert (told["data"]["code"], told["data"]["field"]) == ("invalid", "header.Idempotency-Key")
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_a_life_over_http(address, hers, mode):
     stored("NVDA", walk(5))
