@@ -12,7 +12,6 @@ from chronos.core.envelope import NextAction, answers, missing, said, then
 from chronos.core.paging import Paged, cursor_at, page_of, place_in
 from marketdata import actions, coverage, overview, quarantine
 from marketdata.api.asked import Symbol, for_staff, person, stored
-from marketdata.history import micros
 from marketdata.loading import may_change
 from marketdata.models import CorporateAction, FetchWindow, QuarantinedCandle, Series, Timeframe
 
@@ -124,6 +123,8 @@ def list_gaps(request: HttpRequest, symbol: Symbol, wanted: Query[GapsWanted]) -
 
 
 def _micros(moment: datetime) -> int:
+    from marketdata.history import micros  # numpy, which the web process must not pay for as it starts
+
     return micros(moment) or 0
 
 
