@@ -8,7 +8,7 @@ import contextvars
 import io
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -122,7 +122,7 @@ async def _refusal(scope: Mapping[str, Any]) -> Refused | None:
         request = ASGIRequest(scope, io.BytesIO())
     except UnicodeDecodeError:
         return Refused("invalid_request", "The address can't be read.", "Leave its query away.", status=400)
-    if tokens.in_an_address(request.get_full_path()):
+    if tokens.in_an_address(unquote(request.get_full_path())):
         return tokens.IN_THE_ADDRESS
     try:
         request.get_host()

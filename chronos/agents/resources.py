@@ -1,6 +1,5 @@
 """What an agent can read as a whole, by an address: a universe, an asset's candles, a job's report."""
 
-from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -11,7 +10,6 @@ from chronos.agents import answering
 from chronos.agents.asking import Line, request, shown
 from chronos.agents.toolbox import Toolbox
 from chronos.core.envelope import Refused
-from marketdata.models import Timeframe
 
 MEMBERS, CANDLES, LINES = 500, 500, 200
 JSON, CSV = "application/json", "text/csv"
@@ -92,19 +90,9 @@ async def _job(toolbox: Toolbox, line: Line, pk: str) -> dict[str, Any]:
 
 
 async def _candles(toolbox: Toolbox, line: Line, symbol: str, timeframe: str) -> str:
-    """The newest of them. The API reads forwards: it is asked from so long before the newest that they must be in it,
-    closed markets allowed for.
-    """
-    newest = (await _ask(toolbox, line, "get_candles", symbol=symbol, timeframe=timeframe, limit=1))["metadata"][
-        "newest"
-    ]
-    asked = {"symbol": symbol, "timeframe": timeframe, "format": "csv"}
-    if newest:
-        length = Timeframe(timeframe).length
-        closed = 2 if length >= timedelta(days=1) else 8
-        asked["start"] = (datetime.fromisoformat(newest) - closed * CANDLES * length).isoformat()
-    head, *lines = (await _ask(toolbox, line, "get_candles", **asked))["data"]["text"].splitlines()
-    return "\n".join([head, *lines[-CANDLES:], ""])
+    asked = {"symbol": symbol, "timeframe": timeframe, "format": "csv", "last": CANDLES}
+    text: str = (await _ask(toolbox, line, "get_candles", **asked))["data"]["text"]
+    return text
 
 
 async def _ask(toolbox: Toolbox, line: Line, name: str, **given: Any) -> answering.Envelope:

@@ -349,7 +349,7 @@ def _look(user: User, job_id: int, after: int) -> tuple[dict[str, Any] | None, l
 
 def _event(name: str, data: dict[str, Any], number: int | None = None) -> bytes:
     first = f"id: {number}\n" if number else ""
-    return f"{first}event: {name}\ndata: ".encode() + orjson.dumps(data, default=str) + b"\n\n"
+    return f"{first}event: {name}\ndata: ".encode() + orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z) + b"\n\n"
 
 
 class _Announcements:

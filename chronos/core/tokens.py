@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
@@ -133,7 +134,7 @@ class BearerMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if in_an_address(request.get_full_path()):
+        if in_an_address(unquote(request.get_full_path())):
             return IN_THE_ADDRESS.answer()
         scheme, _, secret = request.headers.get("Authorization", "").strip().partition(" ")
         if scheme.lower() != "bearer" or request.path.startswith("/health/"):

@@ -17,7 +17,7 @@ from chronos.core.moments import When
 from chronos.core.paging import cursor_at, place_in
 from chronos.core.streams import streamed
 from marketdata.api.asked import Symbol, stored
-from marketdata.models import Asset, Series, Timeframe
+from marketdata.models import Asset, Candle, Series, Timeframe
 
 if TYPE_CHECKING:
     from marketdata.frames import Frame
@@ -83,6 +83,9 @@ class CandlesWanted(Schema):
     form: Literal["json", "csv", "arrow"] | None = Field(
         None, alias="format", description="For who can't send an Accept header, which it takes the place of."
     )
+    last: int | None = Field(
+        None, ge=1, le=MOST, description="Only the newest so many, before `end` if that is named; in place of `start`."
+    )
     limit: int = Field(1000, ge=1, le=MOST, description="Candles of a page of JSON; CSV and Arrow have no pages.")
     cursor: str = Field("", max_length=600, description="`metadata.next_cursor` of the page before; empty: the first.")
 
@@ -147,6 +150,11 @@ class _Reading:
         self.asset, self.series, self.wanted = asset, series, wanted
         self.start, self.end = moments.begin(wanted.start, "query.start"), moments.begin(wanted.end, "query.end")
         self.as_of = moments.end(wanted.as_of, "query.as_of")
+        if wanted.last and (wanted.start or wanted.as_of):
+            raise Refused("invalid", "`last` counts back from the newest candle that is stored, so it goes neither with"
+                          " `start` nor with `as_of`.", "Leave one out.", field="query.last")  # fmt: skip
+        if wanted.last:
+            self.start = self._begin_of_last(wanted.last)
         self.adjust: Any = wanted.adjust or (series.basis if series else "split")
         if self.start and self.end and self.start > self.end:
             raise Refused("invalid", f"start ({self.start:%Y-%m-%d %H:%M}) lies after end ({self.end:%Y-%m-%d %H:%M}).",
@@ -159,6 +167,14 @@ class _Reading:
             self.asset, self.wanted.timeframe, start, self.end, sending.COLUMNS, self.adjust, self.as_of, limit=limit,
             sparse=True,
         )  # fmt: skip
+
+    def _begin_of_last(self, many: int) -> datetime | None:
+        """The open of the oldest of so many; None if there are fewer."""
+        found = Candle.objects.filter(asset_id=self.asset.pk, timeframe=self.wanted.timeframe)
+        if self.end:
+            found = found.filter(open_time__lt=self.end)
+        opens = found.order_by("-open_time").values_list("open_time", flat=True)
+        return opens[many - 1 : many].first()
 
     # --- A page of JSON ------------------------------------------------------------------------------------------
 

@@ -302,3 +302,22 @@ def test_a_long_answer_is_streamed_and_the_same(hers):
     assert len(found["json"]) == 12_000
     assert found["json"] == found["csv"] == found["arrow"]
     assert [one[4] for one in found["json"]] == walk(12_000)
+
+
+def test_the_newest_so_many(hers):
+    stored("NVDA", walk(30))
+    every = rows_of(hers("get_candles", symbol="NVDA"))
+    for form in ("json", "csv", "arrow"):
+        assert rows_of(hers("get_candles", symbol="NVDA", last=7, format=form)) == every[-7:]
+    assert rows_of(hers("get_candles", symbol="NVDA", last=1000)) == every
+    before = every[20][0].isoformat()
+    assert rows_of(hers("get_candles", symbol="NVDA", last=4, end=before)) == every[16:20]
+    first = hers("get_candles", symbol="NVDA", last=7, limit=5).json()
+    (again,) = first["next_actions"]
+    rest = hers(again["operation"], **again["parameters"])
+    assert [one["open_time"] for one in first["data"]] == [
+        f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment, *_ in every[-7:-2]
+    ]
+    assert rows_of(rest) == every[-2:]
+    assert hers.refused("get_candles", symbol="NVDA", last=3, start="2020-01-01") == (422, "invalid")
+    assert hers.refused("get_candles", symbol="NVDA", last=3, as_of="2020-01-01") == (422, "invalid")

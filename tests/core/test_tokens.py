@@ -187,7 +187,9 @@ def test_its_use_is_noted_once_a_minute(alice):
 def test_in_an_address_it_is_refused_and_not_logged(alice, where, caplog):
     _, secret = issued(alice)
     with caplog.at_level("DEBUG"):
-        answer = Client().get(where.format(secret))
+        disguised = where.format(secret.replace("chr_", "chr%5F").replace("a", "%61"))
+    assert Client().get(disguised).status_code == 400
+    answer = Client().get(where.format(secret))
     assert answer.status_code == 400
     assert "in a header" in answer.json()["data"]["remedy"]
     assert secret not in answer.text
