@@ -47,6 +47,7 @@ TAGS = [
     {"name": "sharing", "description": "Who else reads a universe."},
     {"name": "assets", "description": "What can be traded: found, looked at, validated, kept."},
     {"name": "candles", "description": "Market data, and what is missing or doubtful of it."},
+    {"name": "upkeep", "description": "How an asset's candles are kept: coverage, gaps, what was asked, what is held."},
     {"name": "data", "description": "The state of all data, and whom Chronos asks."},
     {"name": "jobs", "description": "Long work: started, watched, stopped, done again."},
 ]
