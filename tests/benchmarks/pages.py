@@ -69,6 +69,7 @@ def _many(client, address: str) -> None:
 def _scene(owner):
     from django.test import Client
 
+    from chronos import asgi
     from chronos.core import tenancy
     from marketdata.models import Asset, Series
     from tests import cast
@@ -104,6 +105,7 @@ def _scene(owner):
     client.force_login(person)
     for _ in range(5):
         _milliseconds(client, universe.get_absolute_url())
+    asgi.settle()  # as the server does
     return client, universe.get_absolute_url(), many.get_absolute_url()
 
 
