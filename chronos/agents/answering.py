@@ -1,7 +1,7 @@
 """An answer of the API as an agent gets it: the envelope whole as structure, and as text what matters of it first."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -92,7 +92,7 @@ def refusal(refused: Refused) -> Envelope:
 # --- As text -----------------------------------------------------------------------------------------------------
 
 
-def text(found: Envelope, at_hand: Mapping[str, Operation]) -> str:
+def text(found: Envelope, at_hand: Container[str]) -> str:
     """The sentence, then the data as far as there is room, then what can be done next."""
     lines = [found["message"]]
     if found["success"]:
@@ -146,7 +146,7 @@ def _fault(fault: Mapping[str, Any]) -> list[str]:
     return [f"Refused (code: {fault['code']}{where}).", *problems, f"Remedy: {fault['remedy']}"]
 
 
-def _action(action: Mapping[str, Any], at_hand: Mapping[str, Operation]) -> str:
+def _action(action: Mapping[str, Any], at_hand: Container[str]) -> str:
     """As the call of a tool that is listed."""
     name, given = action["operation"], action["parameters"]
     if name not in at_hand:

@@ -204,7 +204,9 @@ class Inside:
 
 class _Collected:
     def __init__(self) -> None:
-        self.status, self.headers, self.body = 0, {}, bytearray()  # type: ignore[var-annotated]
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
 
     def take(self, message: Mapping[str, Any]) -> bool:
         """Whether it is enough."""

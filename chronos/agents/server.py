@@ -48,7 +48,7 @@ def build(toolbox: Toolbox, line_of: Callable[[Context], Line], version: str) ->
             found = answering.refusal(
                 Refused("internal", "Something went wrong here.", "Try again; if it stays, tell staff.", status=500)
             )
-        words = answering.text(found, toolbox.at_hand | dict.fromkeys(toolbox.own))  # type: ignore[arg-type]
+        words = answering.text(found, toolbox.at_hand.keys() | toolbox.own.keys())
         return types.CallToolResult(
             content=[types.TextContent(text=words)], structured_content=found, is_error=not found["success"]
         )

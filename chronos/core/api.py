@@ -11,13 +11,14 @@ import redis.asyncio
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connection
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.utils import timezone
 from ninja import Header, Path, Query, Router, Schema
 from pydantic import AwareDatetime, Field
 
 from chronos.core import figures, health, jobs, tenancy, tokens
 from chronos.core.envelope import REFUSALS, NextAction, Refusal, Refused, answers, missing, said, then
+from chronos.core.hypermedia import Signed
 from chronos.core.models import ApiToken, Job, JobLine, User
 from chronos.core.paging import Paged, page_of
 from chronos.core.streams import streamed
@@ -57,12 +58,12 @@ class Me(Schema):
 
 
 @router.get("/me", response=answers(Me), tags=["account"])
-def get_me(request: HttpRequest) -> Any:
+def get_me(request: Signed) -> Any:
     """Who you are here, and what you may do.
 
     A good first call: it tells whether the token works, whether it may write, and what is left of its budget.
     """
-    user, token = _person(request), getattr(request, "api_token", None)
+    user, token = request.user, getattr(request, "api_token", None)
     left = jobs.budget_of(token) if token else None
     data = {
         "username": user.username,
@@ -76,28 +77,23 @@ def get_me(request: HttpRequest) -> Any:
     return said(data, f"You are {user.username}, and may {may}.", [then("list_universes", "See what you follow.")])
 
 
-def _person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # the gate lets nobody else in
-    return request.user
-
-
 def _token(token: ApiToken) -> dict[str, Any]:
     return {name: getattr(token, name) for name in Token.model_fields}
 
 
 @router.get("/tokens", response=answers(list[Token]), tags=["account"])
-def list_tokens(request: HttpRequest) -> Any:
+def list_tokens(request: Signed) -> Any:
     """Your API tokens, without their secrets, which nobody has. New ones are made in the settings, by a person."""
-    found = [_token(token) for token in ApiToken.objects.filter(owner=_person(request))]
+    found = [_token(token) for token in ApiToken.objects.filter(owner=request.user)]
     over = [token["id"] for token in found if token["expires_at"] and token["expires_at"] < timezone.now()]
     actions = [then("revoke_token", "Remove one that has expired.", token_id=over[0])] if over else []
     return said(found, f"{figures.counted(len(found), 'token')}.", actions, total=len(found))
 
 
 @router.delete("/tokens/{token_id}", response=answers(None), tags=["account"])
-def revoke_token(request: HttpRequest, token_id: Id) -> Any:
+def revoke_token(request: Signed, token_id: Id) -> Any:
     """End one of your tokens at once; what uses it gets a 401 from now on. It can't be brought back."""
-    name = tokens.revoke(_person(request), token_id)
+    name = tokens.revoke(request.user, token_id)
     if not name:
         raise missing(f"You have no token {token_id}; it may be revoked already.", "Look at list_tokens.")
     return said(None, f"The token “{name}” is revoked.")
@@ -184,9 +180,9 @@ class JobsWanted(Paged):
 
 
 @router.get("/jobs", response=answers(list[JobOut]), tags=["jobs"])
-def list_jobs(request: HttpRequest, wanted: Query[JobsWanted]) -> Any:
+def list_jobs(request: Signed, wanted: Query[JobsWanted]) -> Any:
     """Your jobs, and the house's own (the schedule's), the newest first."""
-    found = Job.objects.of(_person(request))
+    found = Job.objects.of(request.user)
     if wanted.state == "unfinished":
         found = found.unfinished()
     elif wanted.state:
@@ -200,15 +196,15 @@ def list_jobs(request: HttpRequest, wanted: Query[JobsWanted]) -> Any:
 
 
 @router.get("/jobs/{int:job_id}", response=answers(JobOut), tags=["jobs"])
-def get_job(request: HttpRequest, job_id: Id) -> Any:
+def get_job(request: Signed, job_id: Id) -> Any:
     """One job: how far it is, or how it ended."""
     found = _job(request, job_id)
     return said(told(found), _sentence(found), _next(request, found))
 
 
-def _job(request: HttpRequest, pk: int, *, own: bool = False) -> Job:
+def _job(request: Signed, pk: int, *, own: bool = False) -> Job:
     """The one loader: a job that is neither one's own nor the house's does not exist."""
-    found = Job.objects.of(_person(request)).filter(pk=pk).first()
+    found = Job.objects.of(request.user).filter(pk=pk).first()
     if found is None or (own and found.owner_id != request.user.pk):
         raise missing(f"You have no job {pk}.", "Look at list_jobs.", next_actions=[then("list_jobs", "See them all.")])
     return found
@@ -223,7 +219,7 @@ def _sentence(found: Job) -> str:
     return f"It is running{percent}. {found.progress_note}".strip()
 
 
-def _next(request: HttpRequest, found: Job) -> list[NextAction]:
+def _next(request: Signed, found: Job) -> list[NextAction]:
     actions = [then("list_job_lines", "Read its log.", job_id=found.pk)]
     if found.owner_id != request.user.pk:
         return actions
@@ -244,7 +240,7 @@ class LinesWanted(Paged):
 
 
 @router.get("/jobs/{int:job_id}/lines", response=answers(list[Line]), tags=["jobs"])
-def list_job_lines(request: HttpRequest, job_id: Id, wanted: Query[LinesWanted]) -> Any:
+def list_job_lines(request: Signed, job_id: Id, wanted: Query[LinesWanted]) -> Any:
     """A job's log."""
     found = _job(request, job_id)
     lines = JobLine.objects.filter(job=found)
@@ -259,7 +255,7 @@ def _line(line: JobLine) -> dict[str, Any]:
 
 
 @router.post("/jobs/{int:job_id}/cancel", response=answers(JobOut), tags=["jobs"])
-def cancel_job(request: HttpRequest, job_id: Id) -> Any:
+def cancel_job(request: Signed, job_id: Id) -> Any:
     """Ask for a job's end. A waiting one ends at once, a running one within seconds; what it has stored stays."""
     found = _job(request, job_id, own=True)
     stopped = jobs.cancel(found)
@@ -269,7 +265,7 @@ def cancel_job(request: HttpRequest, job_id: Id) -> Any:
 
 
 @router.post("/jobs/{int:job_id}/rerun", response=answers(JobOut, 202), tags=["jobs"])
-def rerun_job(request: HttpRequest, job_id: Id) -> Any:
+def rerun_job(request: Signed, job_id: Id) -> Any:
     """The same work once more, as a new job."""
     found = _job(request, job_id, own=True)
     if found.unfinished:
@@ -297,11 +293,11 @@ changed. `end`: the same, and the stream ends. A client that was cut off sends t
     },
 )  # fmt: skip
 async def stream_job_events(
-    request: HttpRequest,
+    request: Signed,
     job_id: Id,
     last_event_id: Annotated[str, Header(alias="Last-Event-ID", max_length=20)] = "",
 ) -> Any:
-    user = _person(request)
+    user = request.user
     after = int(last_event_id) if last_event_id.isascii() and last_event_id.isdecimal() else 0
     await sync_to_async(_job)(request, job_id)
     return _stream(user, job_id, min(after, 2**63 - 1))
@@ -399,7 +395,7 @@ class HealthCheck(Schema):
 
 
 @router.get("/health", response=answers(list[HealthCheck]), tags=["account"])
-def get_health(request: HttpRequest) -> Any:
+def get_health(request: Signed) -> Any:
     """Whether the database, Valkey, the worker and the schedule are there, each with what to know about it.
 
     For probes there is `/health/ready`, which needs no token.

@@ -153,6 +153,7 @@ def _kind(found: QuerySet[Any], name: str) -> "Column[Any, Any]":
     for part in through:
         model = model._meta.get_field(part).related_model
     try:
-        return model._meta.get_field(last)  # type: ignore[no-any-return]
+        column: Column[Any, Any] = model._meta.get_field(last)
     except FieldDoesNotExist:
-        return model._meta.pk  # type: ignore[no-any-return]
+        column = model._meta.pk
+    return column

@@ -2,12 +2,11 @@
 
 from typing import Annotated
 
-from django.http import HttpRequest
 from ninja import Path
 from pydantic import Field
 
 from chronos.core.envelope import NextAction, Refused, missing, then
-from chronos.core.models import User
+from chronos.core.hypermedia import Signed
 from marketdata.directory import listings
 from marketdata.directory.nearness import suggestions
 from marketdata.loading import stored_asset
@@ -20,12 +19,7 @@ SymbolIn = Annotated[str, Field(min_length=1, max_length=60, description=AS_WRIT
 NEAREST = 3  # symbols that are named when one is unknown
 
 
-def person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # the gate lets nobody else in
-    return request.user
-
-
-def may_write(request: HttpRequest) -> bool:
+def may_write(request: Signed) -> bool:
     token = getattr(request, "api_token", None)
     return token is None or bool(token.may_write)
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from django.db import connection
-from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Query, Router, Schema
 from pydantic import AwareDatetime, Field
@@ -14,10 +13,11 @@ from pydantic import AwareDatetime, Field
 from chronos.core import figures
 from chronos.core.api import JobOut, told
 from chronos.core.envelope import NextAction, answers, said, then
+from chronos.core.hypermedia import Signed
 from chronos.core.paging import Paged, counted, cursor_at, place_in
 from chronos.core.tokens import only_reads
 from marketdata import chains, freshness, recognition, validation
-from marketdata.api.asked import Symbol, known, may_write, person
+from marketdata.api.asked import Symbol, known, may_write
 from marketdata.calendars import Book, calendar_of
 from marketdata.directory import exchanges, listings, search
 from marketdata.directory.search import Hit
@@ -65,7 +65,7 @@ class AssetsWanted(Paged):
 
 
 @router.get("/assets/search", response=answers(list[Found]), tags=["assets"])
-def search_assets(request: HttpRequest, wanted: Query[AssetsWanted]) -> Any:
+def search_assets(request: Signed, wanted: Query[AssetsWanted]) -> Any:
     """Find assets by symbol, name or facts, the likeliest first: the way from a name to a symbol.
 
     Finds what is kept here and what directories list; typing errors are forgiven. At most 500 are shown: a word more
@@ -125,7 +125,7 @@ class Choices(Schema):
 
 
 @router.get("/assets/sectors", response=answers(Choices), tags=["assets"], by_alias=True)
-def list_sectors(request: HttpRequest) -> Any:
+def list_sectors(request: Signed) -> Any:
     """The sectors, industries, exchanges, countries, classes and sizes that occur: what search_assets filters by."""
     named = {("class" if name == "asset_class" else name): pairs for name, pairs in search.choices().items()}
     data = {name: [{"value": value, "label": label} for value, label in pairs] for name, pairs in named.items()}
@@ -172,14 +172,14 @@ class SymbolsToCheck(Schema):
     openapi_extra={"x-agent": {"only_reads": True, "open_world": True}},
 )  # fmt: skip
 @only_reads
-def validate_assets(request: HttpRequest, given: SymbolsToCheck) -> Any:
+def validate_assets(request: Signed, given: SymbolsToCheck) -> Any:
     """Whether symbols are real, each in the order given, with what may have been meant instead of those that are not.
 
     Good for any list before it is added to a universe. What is `pending` settles by itself: ask again when the job has
     ended.
     """
     asks = given.ask and may_write(request)
-    found = validation.check(given.symbols, user=person(request), asks=asks)
+    found = validation.check(given.symbols, user=request.user, asks=asks)
     counts = Counter(one.verdict.value for one in found)
     words = ", ".join(f"{figures.integer(many)} {verdict}" for verdict, many in counts.most_common())
     return said([_verdict(one) for one in found], f"{words}.", _after_checking(found, given.ask), total=len(found))
@@ -260,7 +260,7 @@ class AssetOut(Schema):
 
 
 @router.get("/assets/{symbol}", response=answers(AssetOut), tags=["assets"])
-def get_asset(request: HttpRequest, symbol: Symbol) -> Any:
+def get_asset(request: Signed, symbol: Symbol) -> Any:
     """What is known of a symbol and which candles are stored: the call before reading candles.
 
     A symbol that a directory lists and nobody keeps answers with `stored: false`.
@@ -398,7 +398,7 @@ class Kept(Schema):
 
 
 @router.post("/assets/{symbol}/keep", response=answers(Kept), tags=["assets"])
-def keep_asset(request: HttpRequest, symbol: Symbol) -> Any:
+def keep_asset(request: Signed, symbol: Symbol) -> Any:
     """Keep a symbol that a directory lists, and fetch its first daily candles as a job. Twice is once."""
     found = known(symbol)
     new = isinstance(found, Listing)
@@ -406,7 +406,7 @@ def keep_asset(request: HttpRequest, symbol: Symbol) -> Any:
         Asset.objects.bulk_create(listings.unsaved([found.symbol]), ignore_conflicts=True)
         found = Asset.objects.get(symbol=found.symbol)
     series = _series(found)
-    job = None if found.is_sample or series else refresh_asset(found, person(request))
+    job = None if found.is_sample or series else refresh_asset(found, request.user)
     actions = [then("get_job", "See whether its candles are there.", job_id=job.pk)] if job else []
     words = f"{found.symbol} is kept from now on." if new else f"{found.symbol} was kept already."
     data = {"asset": _asset(found, series), "job": told(job) if job else None}

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 from asgiref.sync import sync_to_async
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Query, Router, Schema
 from pydantic import AwareDatetime, Field
 
 from chronos.core import figures, moments
 from chronos.core.envelope import REFUSALS, Answer, Metadata, NextAction, Refusal, Refused, request_id, then
+from chronos.core.hypermedia import Signed
 from chronos.core.moments import When
 from chronos.core.paging import cursor_at, place_in
 from chronos.core.streams import streamed
@@ -112,7 +113,7 @@ _EXTRA = {
     "/assets/{symbol}/candles", response={200: CandlesAnswer, REFUSALS | {406}: Refusal}, tags=["candles"],
     openapi_extra=_EXTRA,
 )  # fmt: skip
-def get_candles(request: HttpRequest, symbol: Symbol, wanted: Query[CandlesWanted]) -> Any:
+def get_candles(request: Signed, symbol: Symbol, wanted: Query[CandlesWanted]) -> Any:
     """Candles of one asset and timeframe, oldest first: as JSON in pages, or the whole range as CSV or Arrow by Accept.
 
     `application/json`, `text/csv` or `application/vnd.apache.arrow.stream`, which is the quickest way into pandas and
@@ -128,7 +129,7 @@ def get_candles(request: HttpRequest, symbol: Symbol, wanted: Query[CandlesWante
     return read.whole(kind)
 
 
-def _kind(request: HttpRequest, wanted: CandlesWanted) -> str:
+def _kind(request: Signed, wanted: CandlesWanted) -> str:
     if wanted.form:
         return TYPES[wanted.form]
     if not request.headers.get("Accept", "").strip():

@@ -2,16 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Path, Query, Router, Schema
 from pydantic import AwareDatetime, Field
 
 from chronos.core import figures
 from chronos.core.envelope import answers, said, then
+from chronos.core.hypermedia import Signed
 from chronos.core.paging import Paged, page_of
 from marketdata import chains, freshness, overview, providers, standing
-from marketdata.api.asked import for_staff, person
+from marketdata.api.asked import for_staff
 from marketdata.calendars import Book
 from marketdata.loading import may_change
 from marketdata.models import AssetClass, FallbackChain, Series, Timeframe
@@ -36,7 +36,7 @@ class DataOut(Schema):
 
 
 @router.get("/data", response=answers(DataOut), tags=["data"])
-def get_data(request: HttpRequest) -> Any:
+def get_data(request: Signed) -> Any:
     """What is stored in all and how well it is kept: series, candles, what is missing, late or in quarantine."""
     data = overview.totals(timezone.now(), Book())
     actions = [then("list_providers", "See who gives candles, and whether they answer.")]
@@ -75,7 +75,7 @@ _ORDERS = {
 
 
 @router.get("/series", response=answers(list[SeriesLine]), tags=["data"])
-def list_series(request: HttpRequest, wanted: Query[SeriesWanted]) -> Any:
+def list_series(request: Signed, wanted: Query[SeriesWanted]) -> Any:
     """The stored series of all assets, filtered by how they are kept: what is late, failing or has gaps."""
     now, book = timezone.now(), Book()
     timeframe = wanted.timeframe.value if wanted.timeframe else ""
@@ -124,7 +124,7 @@ class ProviderOut(Schema):
 
 
 @router.get("/providers", response=answers(list[ProviderOut]), tags=["data"])
-def list_providers(request: HttpRequest) -> Any:
+def list_providers(request: Signed) -> Any:
     """Who gives candles: whether each answers, what is left of its quota today, and whether it has its key."""
     data = [_provider(row) for row in standing.provider_rows(timezone.now())]
     failing = [one["label"] for one in data if one["level"] == "failing"]
@@ -157,7 +157,7 @@ class ChainOut(Schema):
 
 
 @router.get("/chains", response=answers(list[ChainOut]), tags=["data"])
-def list_chains(request: HttpRequest) -> Any:
+def list_chains(request: Signed) -> Any:
     """For each class of assets who is asked for candles, in which order, and who is passed over and why."""
     data = [_chain(kind, links) for kind, links in chains.every().items()]
     actions = [then("list_providers", "See whether they answer.")]
@@ -177,9 +177,9 @@ class ChainIn(Schema):
 
 
 @router.put("/chains/{asset_class}", response=answers(ChainOut), tags=["data"])
-def set_chain(request: HttpRequest, asset_class: Annotated[AssetClass, Path()], given: ChainIn) -> Any:
+def set_chain(request: Signed, asset_class: Annotated[AssetClass, Path()], given: ChainIn) -> Any:
     """Choose who is asked for assets of a class, from the next request on. For staff."""
-    user = person(request)
+    user = request.user
     if not may_change(user, FallbackChain):
         raise for_staff("Staff choose whom Chronos asks; list_chains shows the order.")
     if given.providers:

@@ -3,15 +3,15 @@
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from django.http import HttpRequest
 from ninja import Query, Router, Schema
 from pydantic import AwareDatetime, Field
 
 from chronos.core import figures
 from chronos.core.envelope import NextAction, answers, missing, said, then
+from chronos.core.hypermedia import Signed
 from chronos.core.paging import Paged, cursor_at, page_of, place_in
 from marketdata import actions, coverage, overview, quarantine
-from marketdata.api.asked import Symbol, for_staff, person, stored
+from marketdata.api.asked import Symbol, for_staff, stored
 from marketdata.loading import may_change
 from marketdata.models import CorporateAction, FetchWindow, QuarantinedCandle, Series, Timeframe
 
@@ -52,7 +52,7 @@ class CoverageOut(Schema):
 
 
 @router.get("/assets/{symbol}/coverage", response=answers(list[CoverageOut]), tags=["upkeep"])
-def get_coverage(request: HttpRequest, symbol: Symbol) -> Any:
+def get_coverage(request: Signed, symbol: Symbol) -> Any:
     """How complete each series of an asset is by its market's calendar, and who was asked for it: before one relies
     on its candles.
     """
@@ -97,7 +97,7 @@ class GapsWanted(Paged):
 
 
 @router.get("/assets/{symbol}/gaps", response=answers(list[GapOut]), tags=["upkeep"])
-def list_gaps(request: HttpRequest, symbol: Symbol, wanted: Query[GapsWanted]) -> Any:
+def list_gaps(request: Signed, symbol: Symbol, wanted: Query[GapsWanted]) -> Any:
     """Which candles of one series are missing, run by run, oldest first; fill_gaps asks for exactly these."""
     found = stored(symbol)
     name, timeframe = found.symbol, wanted.timeframe.value
@@ -158,7 +158,7 @@ _ACTION_ORDERS = {"-ex_date": ("-ex_date", "-id"), "ex_date": ("ex_date", "id")}
 
 
 @router.get("/assets/{symbol}/actions", response=answers(list[ActionOut]), tags=["upkeep"])
-def list_corporate_actions(request: HttpRequest, symbol: Symbol, wanted: Query[ActionsWanted]) -> Any:
+def list_corporate_actions(request: Signed, symbol: Symbol, wanted: Query[ActionsWanted]) -> Any:
     """Splits and dividends of an asset, as they are believed now: what `adjust` of get_candles works with."""
     found = stored(symbol)
     believed = CorporateAction.objects.filter(asset=found, superseded_at=None)
@@ -221,7 +221,7 @@ _WINDOW_ORDERS = {"-asked_at": ("-asked_at", "-id"), "asked_at": ("asked_at", "i
 
 
 @router.get("/assets/{symbol}/windows", response=answers(list[WindowOut]), tags=["upkeep"])
-def list_windows(request: HttpRequest, symbol: Symbol, wanted: Query[WindowsWanted]) -> Any:
+def list_windows(request: Signed, symbol: Symbol, wanted: Query[WindowsWanted]) -> Any:
     """The ledger of an asset: what was asked of whom and when, and what came back. Good for finding out why candles
     are missing.
     """
@@ -281,7 +281,7 @@ class HeldWanted(Paged):
 
 
 @router.get("/assets/{symbol}/held", response=answers(list[HeldOut]), tags=["upkeep"])
-def list_held(request: HttpRequest, symbol: Symbol, wanted: Query[HeldWanted]) -> Any:
+def list_held(request: Signed, symbol: Symbol, wanted: Query[HeldWanted]) -> Any:
     """Candles of an asset in quarantine, each beside its stored neighbours; staff decide about them by decide_held."""
     found = stored(symbol)
     rows = QuarantinedCandle.objects.filter(asset=found)
@@ -295,7 +295,7 @@ def list_held(request: HttpRequest, symbol: Symbol, wanted: Query[HeldWanted]) -
     data = [_held(row, near.get(row.pk, {})) for row in page.rows]
     open_ones = [row.pk for row in page.rows if row.state == QuarantinedCandle.State.HELD]
     next_actions = []
-    if open_ones and may_change(person(request), QuarantinedCandle):
+    if open_ones and may_change(request.user, QuarantinedCandle):
         why = "See what releasing the first would do; decide by its neighbours."
         next_actions.append(
             then("decide_held", why, symbol=found.symbol, decision="release", ids=open_ones[:1], dry_run=True)
@@ -346,9 +346,9 @@ _VERBS = {"release": ("released", quarantine.release_many), "reject": ("rejected
 
 
 @router.post("/assets/{symbol}/held", response=answers(DecidedOut), tags=["upkeep"])
-def decide_held(request: HttpRequest, symbol: Symbol, given: DecisionIn) -> Any:
+def decide_held(request: Signed, symbol: Symbol, given: DecisionIn) -> Any:
     """Release candles from quarantine into the series, or say that they are rightly unused. For staff."""
-    user, found = person(request), stored(symbol)
+    user, found = request.user, stored(symbol)
     if not may_change(user, QuarantinedCandle):
         raise for_staff("Staff release and reject candles; everybody may look at them.")
     chosen = QuarantinedCandle.objects.filter(asset=found, pk__in=given.ids).select_related("asset")

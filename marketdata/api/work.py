@@ -3,15 +3,15 @@
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from django.http import HttpRequest
 from ninja import Router, Schema
 from pydantic import Field
 
 from chronos.core.api import ABROAD, STARTS, started
 from chronos.core.envelope import Refused, missing, then
+from chronos.core.hypermedia import Signed
 from chronos.core.models import Job
 from marketdata import costs, jobs
-from marketdata.api.asked import SymbolIn, person, stored
+from marketdata.api.asked import SymbolIn, stored
 from marketdata.models import Asset, Series, Timeframe
 
 router = Router()
@@ -30,16 +30,16 @@ class BackfillIn(RefreshIn):
 
 
 @router.post("/jobs/refresh-asset", response=STARTS, tags=["jobs"], openapi_extra=ABROAD)
-def refresh_asset(request: HttpRequest, given: RefreshIn) -> Any:
+def refresh_asset(request: Signed, given: RefreshIn) -> Any:
     """Fetch what is new of one asset, as a job; the one under way if there is one. Quick: one request or few."""
     found = _movable(given.symbol)
     cost = costs.of_refresh([found], given.timeframe)
-    job = None if given.dry_run else jobs.refresh_asset(found, person(request), given.timeframe)
+    job = None if given.dry_run else jobs.refresh_asset(found, request.user, given.timeframe)
     return _started(job, cost, f"The refresh of {found.symbol} {given.timeframe.value}")
 
 
 @router.post("/jobs/backfill-asset", response=STARTS, tags=["jobs"], openapi_extra=ABROAD)
-def backfill_asset(request: HttpRequest, given: BackfillIn) -> Any:
+def backfill_asset(request: Signed, given: BackfillIn) -> Any:
     """Fetch the history of one asset, the newest first, as a job; the one under way if there is one.
 
     What was fetched before is not asked for again.
@@ -47,12 +47,12 @@ def backfill_asset(request: HttpRequest, given: BackfillIn) -> Any:
     found = _movable(given.symbol)
     since = datetime.combine(given.since, time(), UTC) if given.since else None
     cost = costs.of_backfill([found], given.timeframe, since)
-    job = None if given.dry_run else jobs.backfill_asset(found, person(request), given.timeframe, since)
+    job = None if given.dry_run else jobs.backfill_asset(found, request.user, given.timeframe, since)
     return _started(job, cost, f"The backfill of {found.symbol} {given.timeframe.value}")
 
 
 @router.post("/jobs/fill-gaps", response=STARTS, tags=["jobs"], openapi_extra=ABROAD)
-def fill_gaps(request: HttpRequest, given: RefreshIn) -> Any:
+def fill_gaps(request: Signed, given: RefreshIn) -> Any:
     """Ask the providers again for exactly the candles of one series that are missing, as a job; see list_gaps."""
     found = _movable(given.symbol)
     if not Series.objects.filter(asset=found, timeframe=given.timeframe, candle_count__gt=0).exists():
@@ -60,7 +60,7 @@ def fill_gaps(request: HttpRequest, given: RefreshIn) -> Any:
         raise missing(f"{found.symbol} has no {given.timeframe.value} candles, so there are no gaps between them.",
                       "Fetch its history with backfill_asset.", next_actions=[action])  # fmt: skip
     cost = costs.of_gaps(found, given.timeframe)
-    job = None if given.dry_run else jobs.fill_gaps(found, person(request), given.timeframe)
+    job = None if given.dry_run else jobs.fill_gaps(found, request.user, given.timeframe)
     return _started(job, cost, f"Filling the gaps of {found.symbol} {given.timeframe.value}")
 
 

@@ -10,7 +10,7 @@ import statistics
 import time
 
 from tests.benchmarks.frames import NEWEST, Scene
-from tests.benchmarks.machine import chronos, table
+from tests.benchmarks.machine import beside, chronos, table
 
 ROUNDS, STREAMS = 300, 15
 GOAL_MS = 5.0
@@ -76,29 +76,8 @@ class EmptyAddress:
 
 def _one(client, symbol: str) -> None:
     empty, one = "/api/v1/empty", f"{BASE}/{symbol}"
-    for _ in range(20):
-        _milliseconds(client, empty), _milliseconds(client, one)
-    pairs = [(_milliseconds(client, empty), _milliseconds(client, one)) for _ in range(ROUNDS)]
-    columns = list(zip(*pairs, strict=True))
-    p95 = [statistics.quantiles(column, n=20)[-1] for column in columns]
-    rows = [
-        (name, f"{statistics.median(column):.2f}", f"{top:.2f}")
-        for name, column, top in zip(("empty request", "one asset"), columns, p95, strict=True)
-    ]
-    table("GET /assets/{symbol}, beside an empty authenticated request", ("", "median ms", "p95 ms"), rows)
-    more = statistics.median(b - a for a, b in pairs)
-    print(
-        f"goal: p95 ≤ the empty one's + {GOAL_MS} ms: {'met' if p95[1] - p95[0] <= GOAL_MS else 'MISSED'}"
-        f" ({p95[1] - p95[0]:+.2f} ms; paired median {more:+.2f} ms)"
-    )
-
-
-def _milliseconds(client, address: str) -> float:
-    started = time.perf_counter()
-    answer = client.get(address)
-    took = 1000 * (time.perf_counter() - started)
-    assert answer.status_code == 200, answer.content
-    return took
+    title = "GET /assets/{symbol}, beside an empty authenticated request"
+    beside(client, title, empty, ("one asset", one), ROUNDS, GOAL_MS)
 
 
 async def _asked(client, address: str) -> int:

@@ -1,6 +1,8 @@
 """A throw-away Chronos to measure on, and tables to print."""
 
 import os
+import statistics
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -37,3 +39,32 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
     for row in (head, *rows):
         cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         print("  " + "  ".join([row[0].ljust(widths[0]), *cells]))
+
+
+def milliseconds(client, address: str) -> float:
+    """How long the server takes for an answer, which must be one."""
+    started = time.perf_counter()
+    answer = client.get(address)
+    took = 1000 * (time.perf_counter() - started)
+    assert answer.status_code == 200, answer.content
+    return took
+
+
+def beside(client, title: str, empty: str, other: tuple[str, str], rounds: int, goal: float) -> None:
+    """Ask an address (named) and an empty one in turn, so that a drifting machine meets both alike."""
+    name, address = other
+    for _ in range(20):
+        milliseconds(client, empty), milliseconds(client, address)
+    pairs = [(milliseconds(client, empty), milliseconds(client, address)) for _ in range(rounds)]
+    columns = list(zip(*pairs, strict=True))
+    p95 = [statistics.quantiles(column, n=20)[-1] for column in columns]
+    rows = [
+        (what, f"{statistics.median(column):.2f}", f"{top:.2f}")
+        for what, column, top in zip(("empty request", name), columns, p95, strict=True)
+    ]
+    table(title, ("", "median ms", "p95 ms"), rows)
+    more = statistics.median(b - a for a, b in pairs)
+    print(
+        f"goal: p95 ≤ the empty one's + {goal} ms: {'met' if p95[1] - p95[0] <= goal else 'MISSED'}"
+        f" ({p95[1] - p95[0]:+.2f} ms; paired median {more:+.2f} ms)"
+    )

@@ -4,10 +4,9 @@ The two requests are sent in turn, so that a drifting machine meets both alike. 
 Django's whole stack, without a network: server time.
 """
 
-import statistics
 import time
 
-from tests.benchmarks.machine import chronos, table
+from tests.benchmarks.machine import beside, chronos, table
 
 ROUNDS = 300
 GOAL_MS = 3.0
@@ -56,26 +55,5 @@ def main() -> None:
 
 
 def _request(client, empty: str, remembered: str) -> None:
-    for _ in range(20):
-        _milliseconds(client, empty), _milliseconds(client, remembered)
-    pairs = [(_milliseconds(client, empty), _milliseconds(client, remembered)) for _ in range(ROUNDS)]
-    columns = list(zip(*pairs, strict=True))
-    p95 = [statistics.quantiles(column, n=20)[-1] for column in columns]
-    rows = [
-        (name, f"{statistics.median(column):.2f}", f"{top:.2f}")
-        for name, column, top in zip(("empty request", "remembered symbol"), columns, p95, strict=True)
-    ]
-    table("one symbol, remembered, beside an empty authenticated request", ("", "median ms", "p95 ms"), rows)
-    more = statistics.median(b - a for a, b in pairs)
-    print(
-        f"goal: p95 ≤ the empty one's + {GOAL_MS} ms: {'met' if p95[1] - p95[0] <= GOAL_MS else 'MISSED'}"
-        f" ({p95[1] - p95[0]:+.2f} ms; paired median {more:+.2f} ms)"
-    )
-
-
-def _milliseconds(client, address: str) -> float:
-    started = time.perf_counter()
-    answer = client.get(address)
-    took = 1000 * (time.perf_counter() - started)
-    assert answer.status_code == 200
-    return took
+    title = "one symbol, remembered, beside an empty authenticated request"
+    beside(client, title, empty, ("remembered symbol", remembered), ROUNDS, GOAL_MS)

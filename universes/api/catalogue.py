@@ -3,16 +3,16 @@
 from typing import Any, Literal
 
 from django.db.models import Q
-from django.http import HttpRequest
 from ninja import Query, Router, Schema
 from pydantic import AwareDatetime, Field
 
 from chronos.core import figures
 from chronos.core.envelope import NextAction, Refused, answers, missing, said, then
+from chronos.core.hypermedia import Signed
 from chronos.core.models import User
 from chronos.core.paging import Paged, page_of
 from universes import catalogue
-from universes.api.common import Id, person
+from universes.api.common import Id
 from universes.loading import owned, seen
 from universes.models import Universe
 
@@ -64,9 +64,9 @@ _ORDERS = {
 
 
 @router.get("/universes", response=answers(list[UniverseOut]), tags=["universes"])
-def list_universes(request: HttpRequest, wanted: Query[UniversesWanted]) -> Any:
+def list_universes(request: Signed, wanted: Query[UniversesWanted]) -> Any:
     """The universes you see: your own, those shared with you, and the public ones."""
-    user = person(request)
+    user = request.user
     found = catalogue.visible(user, archived=wanted.archived)
     if wanted.q:
         found = found.filter(Q(name__icontains=wanted.q) | Q(description__icontains=wanted.q))
@@ -96,14 +96,14 @@ def _told(found: Universe, user: User, size: int | None = None) -> dict[str, Any
 
 
 @router.post("/universes", response=answers(UniverseOut, 201), tags=["universes"])
-def create_universe(request: HttpRequest, given: UniverseIn) -> Any:
+def create_universe(request: Signed, given: UniverseIn) -> Any:
     """Make a private universe of your own. Names need not be unique."""
-    made = catalogue.create(person(request), given.name, given.description)
+    made = catalogue.create(request.user, given.name, given.description)
     return _answer(request, made, f"{made.name} is made.", status=201)
 
 
-def _answer(request: HttpRequest, found: Universe, words: str, *, status: int = 200) -> Any:
-    user = person(request)
+def _answer(request: Signed, found: Universe, words: str, *, status: int = 200) -> Any:
+    user = request.user
     told = _told(found, user)
     return said(told, words, _next(found, user, told["size"]), status=status)
 
@@ -123,9 +123,9 @@ def _next(found: Universe, user: User, size: int) -> list[NextAction]:
 
 
 @router.get("/universes/{universe_id}", response=answers(UniverseOut), tags=["universes"])
-def get_universe(request: HttpRequest, universe_id: Id) -> Any:
+def get_universe(request: Signed, universe_id: Id) -> Any:
     """One universe."""
-    found = seen(request, universe_id)  # type: ignore[arg-type]
+    found = seen(request, universe_id)
     return _answer(request, found, f"{found.name} has {figures.counted(_size(found), 'member')}.")
 
 
@@ -134,22 +134,22 @@ def _size(found: Universe) -> int:
 
 
 @router.put("/universes/{universe_id}", response=answers(UniverseOut), tags=["universes"])
-def replace_universe(request: HttpRequest, universe_id: Id, given: UniverseReplacement) -> Any:
+def replace_universe(request: Signed, universe_id: Id, given: UniverseReplacement) -> Any:
     """Rename and describe it. A change made since the version you name is not overwritten."""
     return _edit(request, universe_id, given.name, given.description, given.version)
 
 
 @router.patch("/universes/{universe_id}", response=answers(UniverseOut), tags=["universes"])
-def update_universe(request: HttpRequest, universe_id: Id, given: UniverseChange) -> Any:
+def update_universe(request: Signed, universe_id: Id, given: UniverseChange) -> Any:
     """Change its name or its description alone."""
     return _edit(request, universe_id, given.name, given.description, given.version)
 
 
-def _edit(request: HttpRequest, pk: int, name: str | None, description: str | None, version: int) -> Any:
-    found = owned(request, pk)  # type: ignore[arg-type]
+def _edit(request: Signed, pk: int, name: str | None, description: str | None, version: int) -> Any:
+    found = owned(request, pk)
     kept = found.description if description is None else description
     try:
-        catalogue.edit(found, person(request), found.name if name is None else name, kept, version=version)
+        catalogue.edit(found, request.user, found.name if name is None else name, kept, version=version)
     except catalogue.Outdated:
         now = Universe.objects.get(pk=pk)
         raise Refused(
@@ -175,9 +175,9 @@ class DeletionWanted(Schema):
 
 
 @router.delete("/universes/{universe_id}", response=answers(Dependents), tags=["universes"])
-def delete_universe(request: HttpRequest, universe_id: Id, wanted: Query[DeletionWanted]) -> Any:
+def delete_universe(request: Signed, universe_id: Id, wanted: Query[DeletionWanted]) -> Any:
     """Delete it, for everybody. For an hour you can take that back. Assets and candles stay: others share them."""
-    user, found = person(request), owned(request, universe_id)  # type: ignore[arg-type]
+    user, found = request.user, owned(request, universe_id)
     goes = catalogue.dependents(found, user)
     data = {name: getattr(goes, name) for name in Dependents.model_fields}
     if wanted.dry_run:
@@ -189,9 +189,9 @@ def delete_universe(request: HttpRequest, universe_id: Id, wanted: Query[Deletio
 
 
 @router.post("/universes/{universe_id}/undelete", response=answers(UniverseOut), tags=["universes"])
-def undelete_universe(request: HttpRequest, universe_id: Id) -> Any:
+def undelete_universe(request: Signed, universe_id: Id) -> Any:
     """Take a deletion back, as it was; possible for an hour."""
-    found = catalogue.undelete(universe_id, person(request))
+    found = catalogue.undelete(universe_id, request.user)
     if found is None:
         raise missing(f"You have no deleted universe {universe_id}; after an hour they are gone for good.",
                       "Look at list_universes.")  # fmt: skip
@@ -203,9 +203,9 @@ class CopyIn(Schema):
 
 
 @router.post("/universes/{universe_id}/duplicate", response=answers(UniverseOut, 201), tags=["universes"])
-def duplicate_universe(request: HttpRequest, universe_id: Id, given: CopyIn) -> Any:
+def duplicate_universe(request: Signed, universe_id: Id, given: CopyIn) -> Any:
     """A private copy of your own of any universe you see: all stays with their dates, order, notes and tags."""
-    copy = catalogue.duplicate(seen(request, universe_id), person(request), given.name)  # type: ignore[arg-type]
+    copy = catalogue.duplicate(seen(request, universe_id), request.user, given.name)
     return _answer(request, copy, f"{copy.name} is made.", status=201)
 
 
@@ -214,9 +214,9 @@ class ArchiveIn(Schema):
 
 
 @router.post("/universes/{universe_id}/archive", response=answers(UniverseOut), tags=["universes"])
-def archive_universe(request: HttpRequest, universe_id: Id, given: ArchiveIn) -> Any:
+def archive_universe(request: Signed, universe_id: Id, given: ArchiveIn) -> Any:
     """Put it out of the way, where it is neither listed nor refreshed on schedule; or bring it back."""
-    found = catalogue.archive(owned(request, universe_id), person(request), given.away)  # type: ignore[arg-type]
+    found = catalogue.archive(owned(request, universe_id), request.user, given.away)
     return _answer(request, found, f"{found.name} is {'put away' if given.away else 'back'}.")
 
 
@@ -226,7 +226,7 @@ class PublishIn(Schema):
 
 
 @router.post("/universes/{universe_id}/publish", response=answers(UniverseOut), tags=["universes"])
-def publish_universe(request: HttpRequest, universe_id: Id, given: PublishIn) -> Any:
+def publish_universe(request: Signed, universe_id: Id, given: PublishIn) -> Any:
     """Let everybody see it (staff only), or make it private again."""
-    found = catalogue.publish(owned(request, universe_id), person(request), given.public)  # type: ignore[arg-type]
+    found = catalogue.publish(owned(request, universe_id), request.user, given.public)
     return _answer(request, found, f"{found.name} is {found.visibility}.")

@@ -2,10 +2,8 @@
 
 from typing import Annotated
 
-from django.http import HttpRequest
 from ninja import Path
 
-from chronos.core.models import User
 from universes import membership
 
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
@@ -13,8 +11,3 @@ Symbol = Annotated[
     str, Path(min_length=1, max_length=60, description="As it is kept here, or as a provider writes it.")
 ]
 MOST = membership.AT_ONCE
-
-
-def person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # the gate lets nobody else in
-    return request.user

@@ -3,17 +3,17 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Query, Router, Schema
 from pydantic import AwareDatetime, Field
 
 from chronos.core import figures, moments
 from chronos.core.envelope import answers, said, then
+from chronos.core.hypermedia import Signed
 from chronos.core.moments import When
 from chronos.core.paging import Paged, page_of
 from universes import history, membership
-from universes.api.common import MOST, Id, person
+from universes.api.common import MOST, Id
 from universes.api.members import MEMBER_ORDERS
 from universes.loading import owned, seen
 
@@ -40,9 +40,9 @@ class StaysWanted(Paged):
 
 
 @router.get("/universes/{universe_id}/members", response=answers(list[Stay]), tags=["history"])
-def list_members(request: HttpRequest, universe_id: Id, wanted: Query[StaysWanted]) -> Any:
+def list_members(request: Signed, universe_id: Id, wanted: Query[StaysWanted]) -> Any:
     """Who was a member at a moment: what a backtest of the past must ask, lest it knows today's winners."""
-    found = seen(request, universe_id)  # type: ignore[arg-type]
+    found = seen(request, universe_id)
     at = moments.end(wanted.as_of, "query.as_of")
     page = page_of(membership.members(found, at), wanted, "place", MEMBER_ORDERS)
     data = [
@@ -72,9 +72,9 @@ class ChangesWanted(Schema):
 
 
 @router.get("/universes/{universe_id}/changes", response=answers(list[Change]), tags=["history"])
-def list_universe_changes(request: HttpRequest, universe_id: Id, wanted: Query[ChangesWanted]) -> Any:
+def list_universe_changes(request: Signed, universe_id: Id, wanted: Query[ChangesWanted]) -> Any:
     """Who joined and left on which day, the newest first."""
-    found = seen(request, universe_id)  # type: ignore[arg-type]
+    found = seen(request, universe_id)
     days = [
         {"day": change.day.date(), "joined": change.joined, "left": change.left, "size": change.size}
         for change in history.timeline(found)
@@ -103,9 +103,9 @@ class TurnoverWanted(Schema):
 
 
 @router.get("/universes/{universe_id}/turnover", response=answers(Turnover), tags=["history"])
-def get_turnover(request: HttpRequest, universe_id: Id, wanted: Query[TurnoverWanted]) -> Any:
+def get_turnover(request: Signed, universe_id: Id, wanted: Query[TurnoverWanted]) -> Any:
     """How much of the universe was exchanged over a window of time."""
-    found = seen(request, universe_id)  # type: ignore[arg-type]
+    found = seen(request, universe_id)
     until = moments.end(wanted.until, "query.until") or timezone.now()
     since = moments.begin(wanted.since, "query.since") or max(until, EARLIEST) - YEAR
     told = history.turnover(found, since, until)
@@ -138,11 +138,11 @@ class Recorded(Schema):
 
 
 @router.post("/universes/{universe_id}/past", response=answers(list[Recorded]), tags=["history"])
-def record_past(request: HttpRequest, universe_id: Id, given: PastIn) -> Any:
+def record_past(request: Signed, universe_id: Id, given: PastIn) -> Any:
     """Store past and present stays beside those that are there; what can't be (an overlap) is refused singly."""
-    found = owned(request, universe_id)  # type: ignore[arg-type]
+    found = owned(request, universe_id)
     stays = [history.Stay(one.symbol, *_span(one), one.note, one.tags) for one in given.stays]
-    report = history.record(found, person(request), stays)
+    report = history.record(found, request.user, stays)
     data = [
         {"symbol": one.symbol, "outcome": outcome, "reason": reason}
         for one, (outcome, reason) in zip(given.stays, report.each, strict=True)

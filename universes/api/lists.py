@@ -6,17 +6,17 @@ from typing import Annotated, Any, Literal
 
 from django.conf import settings
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
 from ninja import Path, Query, Router, Schema
 from pydantic import AwareDatetime, Field
 
 from chronos.core import figures
 from chronos.core.envelope import NextAction, Refused, answers, missing, said, then
+from chronos.core.hypermedia import Signed
 from chronos.core.jobs import BudgetSpent
 from chronos.core.models import Job
 from chronos.core.paging import Paged, page_of
 from universes import jobs
-from universes.api.common import Id, person
+from universes.api.common import Id
 from universes.lists import adding, drafts, parsing, reading
 from universes.loading import owned
 from universes.models import SymbolList, SymbolListRow
@@ -80,29 +80,29 @@ class ListIn(Schema):
 
 
 @router.post("/universes/{universe_id}/lists", response=answers(ListOut, 201), tags=["lists"])
-def create_list(request: HttpRequest, universe_id: Id, given: ListIn) -> Any:
+def create_list(request: Signed, universe_id: Id, given: ListIn) -> Any:
     """Bring a long list: it is read and looked at, and nothing is added before you confirm it.
 
     What nobody here knows is looked up by a job; meanwhile mend or leave out the others.
     """
-    user, found = person(request), owned(request, universe_id)  # type: ignore[arg-type]
+    user, found = request.user, owned(request, universe_id)
     brought = drafts.keep(found, user, parsing.parse_text(given.text), given.source or "Sent by a program")
     return _answer(request, brought, _asked(request, brought), status=201)
 
 
-def _asked(request: HttpRequest, found: SymbolList) -> str:
+def _asked(request: Signed, found: SymbolList) -> str:
     """Have providers asked for what nobody here knows; why they are not, if so."""
     if not drafts.waiting(found).exists():
         return ""
     try:
-        seconds = jobs.validate_list(found, person(request))
+        seconds = jobs.validate_list(found, request.user)
         why = f"{figures.counted(settings.VALIDATION_REQUESTS_PER_MINUTE, 'request')} a minute are looked up."
     except BudgetSpent as spent:  # what is known here can be looked at and added all the same
         seconds, why = spent.seconds, str(spent)
     return f" Providers are not asked yet: {why} Use ask_list in {seconds} s." if seconds else ""
 
 
-def _answer(request: HttpRequest, found: SymbolList, more: str = "", *, status: int = 200) -> Any:
+def _answer(request: Signed, found: SymbolList, more: str = "", *, status: int = 200) -> Any:
     told = _told(request, found)
     if found.state == State.DRAFT:
         lines = figures.counted(told["lines"], "line")
@@ -114,17 +114,17 @@ def _answer(request: HttpRequest, found: SymbolList, more: str = "", *, status: 
     return said(told, words + more, _next(found, told), status=status)
 
 
-def _told(request: HttpRequest, found: SymbolList) -> dict[str, Any]:
+def _told(request: Signed, found: SymbolList) -> dict[str, Any]:
     return _all_told(request, [found])[0]
 
 
-def _all_told(request: HttpRequest, lists: Sequence[SymbolList]) -> list[dict[str, Any]]:
+def _all_told(request: Signed, lists: Sequence[SymbolList]) -> list[dict[str, Any]]:
     """Lists as the API shows them: a handful of queries, however many they are."""
     rows = SymbolListRow.objects.filter(symbol_list__in=[found.pk for found in lists]).order_by()
     lines = dict(rows.values_list("symbol_list").annotate(many=Count("pk")))
     groups, outcomes = _by_list(rows, "group"), _by_list(rows.exclude(outcome=""), "outcome")
     chosen = dict(rows.filter(drafts.CHOSEN).exclude(symbol="").values_list("symbol_list").annotate(many=Count("pk")))
-    about = Job.objects.of(person(request)).unfinished().order_by("pk")
+    about = Job.objects.of(request.user).unfinished().order_by("pk")
     working = about.filter(subject_url__in=[found.get_absolute_url() for found in lists])
     at_work = dict(working.values_list("subject_url", "pk"))  # of several the newest
     own = ("universe_id", "source", "state", "remarks", "beyond", "created_at", "added_at", "undone_at")
@@ -179,9 +179,9 @@ def _next(found: SymbolList, told: dict[str, Any]) -> list[NextAction]:
     return [*actions, then("confirm_list", "Add it as it stands.", **names)]
 
 
-def _loaded(request: HttpRequest, universe_id: int, list_id: int) -> SymbolList:
+def _loaded(request: Signed, universe_id: int, list_id: int) -> SymbolList:
     """The one loader: a list of one's own, of this universe."""
-    universe = owned(request, universe_id)  # type: ignore[arg-type]
+    universe = owned(request, universe_id)
     found = universe.lists.filter(pk=list_id).first()
     if found is None:
         raise missing(f"There is no list {list_id} in {universe.name}; lists are kept for {drafts.KEPT.days} days.",
@@ -195,9 +195,9 @@ class ListsWanted(Paged):
 
 
 @router.get("/universes/{universe_id}/lists", response=answers(list[ListOut]), tags=["lists"])
-def list_lists(request: HttpRequest, universe_id: Id, wanted: Query[ListsWanted]) -> Any:
+def list_lists(request: Signed, universe_id: Id, wanted: Query[ListsWanted]) -> Any:
     """The lists that you brought to a universe within the last week."""
-    found = owned(request, universe_id)  # type: ignore[arg-type]
+    found = owned(request, universe_id)
     page = page_of(found.lists.all(), wanted, wanted.order, {"-id": ("-id",), "id": ("id",)})
     for brought in page.rows:
         brought.universe = found
@@ -207,7 +207,7 @@ def list_lists(request: HttpRequest, universe_id: Id, wanted: Query[ListsWanted]
 
 
 @router.get("/universes/{universe_id}/lists/{list_id}", response=answers(ListOut), tags=["lists"])
-def get_list(request: HttpRequest, universe_id: Id, list_id: ListId) -> Any:
+def get_list(request: Signed, universe_id: Id, list_id: ListId) -> Any:
     """One list: what is known of its lines, or what became of them."""
     return _answer(request, _loaded(request, universe_id, list_id))
 
@@ -219,7 +219,7 @@ class RowsWanted(Paged):
 
 
 @router.get("/universes/{universe_id}/lists/{list_id}/rows", response=answers(list[ListRow]), tags=["lists"])
-def list_rows(request: HttpRequest, universe_id: Id, list_id: ListId, wanted: Query[RowsWanted]) -> Any:
+def list_rows(request: Signed, universe_id: Id, list_id: ListId, wanted: Query[RowsWanted]) -> Any:
     """The lines of a list, with what they are taken for and what may have been meant."""
     found = _loaded(request, universe_id, list_id)
     rows = found.rows.all()
@@ -259,15 +259,15 @@ class RowDecision(Schema):
 
 
 @router.patch("/universes/{universe_id}/lists/{list_id}/rows/{number}", response=answers(ListRow), tags=["lists"])
-def decide_row(request: HttpRequest, universe_id: Id, list_id: ListId, number: Number, given: RowDecision) -> Any:
+def decide_row(request: Signed, universe_id: Id, list_id: ListId, number: Number, given: RowDecision) -> Any:
     """Decide about one line of a draft: the symbol that is meant, kept as it is, or left out."""
     found = _loaded(request, universe_id, list_id)
     if not found.rows.filter(number=number).exists():
         raise missing(f"The list has no line {number}.", "Look at list_rows.")
     if given.symbol.strip():
-        row = drafts.mend(found, person(request), number, given.symbol.strip())
+        row = drafts.mend(found, request.user, number, given.symbol.strip())
     elif given.decision is not None:
-        row = drafts.decide(found, person(request), number, given.decision)
+        row = drafts.decide(found, request.user, number, given.decision)
     else:
         raise Refused("invalid", "Neither a decision nor a symbol is given.", "Give one of the two.", field="body")
     waits = _asked(request, found) if row.group == Group.PENDING else ""
@@ -285,29 +285,29 @@ class GroupDecision(Schema):
 
 
 @router.post("/universes/{universe_id}/lists/{list_id}/decide", response=answers(ListOut), tags=["lists"])
-def decide_list(request: HttpRequest, universe_id: Id, list_id: ListId, given: GroupDecision) -> Any:
+def decide_list(request: Signed, universe_id: Id, list_id: ListId, given: GroupDecision) -> Any:
     """One decision about all lines of a group that have none."""
     found = _loaded(request, universe_id, list_id)
     if given.decision == "mend":
-        many = drafts.mend_all(found, person(request), given.group)
+        many = drafts.mend_all(found, request.user, given.group)
         words = f" {figures.counted(many, 'first suggestion')} taken."
     else:
-        many = drafts.decide_all(found, person(request), given.group, given.decision)
+        many = drafts.decide_all(found, request.user, given.group, given.decision)
         words = f" {figures.counted(many, 'line')} {'kept as written' if given.decision == 'keep' else 'left out'}."
     return _answer(request, found, words + _asked(request, found))
 
 
 @router.post("/universes/{universe_id}/lists/{list_id}/ask", response=answers(ListOut), tags=["lists"])
-def ask_list(request: HttpRequest, universe_id: Id, list_id: ListId) -> Any:
+def ask_list(request: Signed, universe_id: Id, list_id: ListId) -> Any:
     """Have providers asked for what is left, after that was stopped, or was too often at first."""
     found = _loaded(request, universe_id, list_id)
     return _answer(request, found, _asked(request, found))
 
 
 @router.post("/universes/{universe_id}/lists/{list_id}/confirm", response=answers(ListOut), tags=["lists"])
-def confirm_list(request: HttpRequest, universe_id: Id, list_id: ListId) -> Any:
+def confirm_list(request: Signed, universe_id: Id, list_id: ListId) -> Any:
     """Add it: at once if it is short, else as a job. Sent twice it is added once."""
-    found, user = _loaded(request, universe_id, list_id), person(request)
+    found, user = _loaded(request, universe_id, list_id), request.user
     begun = adding.confirm(found, user)
     if found.state == State.ADDING:  # begun now, or broken off before: either way the rest is to be added
         if begun and adding.remaining(found).count() <= adding.IN_A_REQUEST:
@@ -318,10 +318,10 @@ def confirm_list(request: HttpRequest, universe_id: Id, list_id: ListId) -> Any:
 
 
 @router.post("/universes/{universe_id}/lists/{list_id}/undo", response=answers(ListOut), tags=["lists"])
-def undo_list(request: HttpRequest, universe_id: Id, list_id: ListId) -> Any:
+def undo_list(request: Signed, universe_id: Id, list_id: ListId) -> Any:
     """Take back what it added, and nothing else: what was changed since stays."""
     found = _loaded(request, universe_id, list_id)
-    undone = adding.undo(found, person(request))
+    undone = adding.undo(found, request.user)
     if undone is None:
         return _answer(request, found, " There is nothing to take back: it was not added, or was taken back before.")
     kept = f" {figures.counted(len(undone.kept), 'member')} changed since, and stay." if undone.kept else ""
@@ -329,10 +329,10 @@ def undo_list(request: HttpRequest, universe_id: Id, list_id: ListId) -> Any:
 
 
 @router.post("/universes/{universe_id}/lists/{list_id}/reopen", response=answers(ListOut), tags=["lists"])
-def reopen_list(request: HttpRequest, universe_id: Id, list_id: ListId) -> Any:
+def reopen_list(request: Signed, universe_id: Id, list_id: ListId) -> Any:
     """Make a list that was taken back a draft again, with what was decided about it."""
     found = _loaded(request, universe_id, list_id)
-    if not drafts.reopen(found, person(request)):
+    if not drafts.reopen(found, request.user):
         raise Refused("not_undone", "Only a list that was taken back can be opened again.", "Use undo_list first.",
                       status=409)  # fmt: skip
     return _answer(request, found, _asked(request, found))

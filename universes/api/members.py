@@ -3,17 +3,17 @@
 from typing import Annotated, Any, Literal
 
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
 from ninja import Query, Router, Schema
 from pydantic import AwareDatetime, Field
 
 from chronos.core import figures
 from chronos.core.envelope import REFUSALS, NextAction, Refusal, Refused, answers, missing, said, then
+from chronos.core.hypermedia import Signed
 from chronos.core.paging import Paged, page_of
 from marketdata import quotes, validation
 from marketdata.verdicts import Verdict
 from universes import exporting, membership
-from universes.api.common import MOST, Id, Symbol, person
+from universes.api.common import MOST, Id, Symbol
 from universes.loading import owned, seen
 from universes.models import Membership, Universe
 
@@ -56,9 +56,9 @@ MEMBER_ORDERS = {
 
 
 @router.get("/universes/{universe_id}/assets", response=answers(list[MemberOut]), tags=["members"])
-def list_universe_assets(request: HttpRequest, universe_id: Id, wanted: Query[MembersWanted]) -> Any:
+def list_universe_assets(request: Signed, universe_id: Id, wanted: Query[MembersWanted]) -> Any:
     """The members now, with what is known of them and their newest candles."""
-    found = seen(request, universe_id)  # type: ignore[arg-type]
+    found = seen(request, universe_id)
     stays = _found(membership.members(found), wanted)
     page = page_of(stays, wanted, wanted.order, MEMBER_ORDERS)
     quoted = quotes.quotes([stay.asset for stay in page.rows], 2)
@@ -115,13 +115,13 @@ class Addition(Schema):
 
 
 @router.post("/universes/{universe_id}/assets", response=answers(list[Addition]), tags=["members"])
-def add_assets(request: HttpRequest, universe_id: Id, given: SymbolsIn) -> Any:
+def add_assets(request: Signed, universe_id: Id, given: SymbolsIn) -> Any:
     """Add members, each looked at first: what nobody knows is left out with suggestions, unless you say otherwise.
 
     Symbols that are being looked up (`pending`) are added: they settle by themselves. For lists with dates, notes or
     thousands of doubtful lines there is `create_list`.
     """
-    user, found = person(request), owned(request, universe_id)  # type: ignore[arg-type]
+    user, found = request.user, owned(request, universe_id)
     if not given.symbols:
         raise Refused("invalid", "There is no symbol in `symbols`.", "Name at least one, such as NVDA.",
                       field="body.symbols")  # fmt: skip
@@ -167,10 +167,10 @@ def _after_adding(found: Universe, data: list[dict[str, Any]], dry: bool) -> lis
 
 
 @router.delete("/universes/{universe_id}/assets/{symbol}", response=answers(None), tags=["members"])
-def remove_asset(request: HttpRequest, universe_id: Id, symbol: Symbol) -> Any:
+def remove_asset(request: Signed, universe_id: Id, symbol: Symbol) -> Any:
     """End a member's stay now. Its past in the universe stays; adding it within a minute takes the stay up again."""
-    found = owned(request, universe_id)  # type: ignore[arg-type]
-    removed = membership.remove(found, person(request), [symbol])
+    found = owned(request, universe_id)
+    removed = membership.remove(found, request.user, [symbol])
     if not removed:
         raise missing(f"{symbol} is no member of {found.name}.", "Look at list_universe_assets.")
     again = then("add_assets", "Take that back.", universe_id=found.pk, symbols=removed)
@@ -186,10 +186,10 @@ class NoteIn(Schema):
 
 
 @router.put("/universes/{universe_id}/assets/{symbol}", response=answers(MemberOut), tags=["members"])
-def annotate_asset(request: HttpRequest, universe_id: Id, symbol: Symbol, given: NoteIn) -> Any:
+def annotate_asset(request: Signed, universe_id: Id, symbol: Symbol, given: NoteIn) -> Any:
     """Write a member's note and tags, in place of those it has."""
-    found = owned(request, universe_id)  # type: ignore[arg-type]
-    stay = membership.annotate(found, person(request), symbol, given.note, given.tags, version=given.version)
+    found = owned(request, universe_id)
+    stay = membership.annotate(found, request.user, symbol, given.note, given.tags, version=given.version)
     return said(
         _member(stay, quotes.quotes([stay.asset], 2)[stay.asset_id]), f"The note on {stay.asset.symbol} is written."
     )
@@ -200,10 +200,10 @@ class MoveIn(Schema):
 
 
 @router.post("/universes/{universe_id}/assets/{symbol}/move", response=answers(list[str]), tags=["members"])
-def move_asset(request: HttpRequest, universe_id: Id, symbol: Symbol, given: MoveIn) -> Any:
+def move_asset(request: Signed, universe_id: Id, symbol: Symbol, given: MoveIn) -> Any:
     """Put a member at another place of the owner's order; answers the whole order, as symbols."""
-    found = owned(request, universe_id)  # type: ignore[arg-type]
-    if not membership.move(found, person(request), symbol, given.before):
+    found = owned(request, universe_id)
+    if not membership.move(found, request.user, symbol, given.before):
         raise missing("One of the two is no member, so nothing was moved.", "Look at list_universe_assets.")
     return _order(found)
 
@@ -220,10 +220,10 @@ class OrderIn(Schema):
 
 
 @router.put("/universes/{universe_id}/order", response=answers(list[str]), tags=["members"])
-def arrange_assets(request: HttpRequest, universe_id: Id, given: OrderIn) -> Any:
+def arrange_assets(request: Signed, universe_id: Id, given: OrderIn) -> Any:
     """Put members in the owner's order; answers the whole order, as symbols."""
-    found = owned(request, universe_id)  # type: ignore[arg-type]
-    membership.arrange(found, person(request), given.symbols)
+    found = owned(request, universe_id)
+    membership.arrange(found, request.user, given.symbols)
     return _order(found)
 
 
@@ -236,10 +236,10 @@ class TagsIn(Schema):
 
 
 @router.post("/universes/{universe_id}/tags", response=answers(list[str]), tags=["members"])
-def tag_assets(request: HttpRequest, universe_id: Id, given: TagsIn) -> Any:
+def tag_assets(request: Signed, universe_id: Id, given: TagsIn) -> Any:
     """Put tags on members and take others off; answers the symbols of those that changed."""
-    found = owned(request, universe_id)  # type: ignore[arg-type]
-    data = membership.retag(found, person(request), given.symbols, add=given.add, take=given.take)
+    found = owned(request, universe_id)
+    data = membership.retag(found, request.user, given.symbols, add=given.add, take=given.take)
     return said(data, f"{figures.counted(len(data), 'member')} changed.", total=len(data))
 
 
@@ -266,6 +266,6 @@ class ExportWanted(Schema):
     "/universes/{universe_id}/export", response={200: None, REFUSALS: Refusal}, tags=["members"],
     openapi_extra={"responses": {200: {"description": "The file.", "content": _FILES}}},
 )  # fmt: skip
-def export_universe(request: HttpRequest, universe_id: Id, wanted: Query[ExportWanted]) -> Any:
+def export_universe(request: Signed, universe_id: Id, wanted: Query[ExportWanted]) -> Any:
     """The universe as a file, which `create_list` reads back without loss: moments, order, notes and tags."""
-    return exporting.download(seen(request, universe_id), wanted.form, person(request), past=wanted.past)  # type: ignore[arg-type]
+    return exporting.download(seen(request, universe_id), wanted.form, request.user, past=wanted.past)

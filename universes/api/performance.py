@@ -3,12 +3,12 @@
 from datetime import date
 from typing import Any, Literal
 
-from django.http import HttpRequest
 from ninja import Query, Router, Schema
 from pydantic import Field
 
 from chronos.core import figures, moments
 from chronos.core.envelope import answers, said, then
+from chronos.core.hypermedia import Signed
 from universes import performance
 from universes.api.common import Id
 from universes.loading import seen
@@ -43,9 +43,9 @@ class ComparisonWanted(Schema):
 
 
 @router.get("/universes/{universe_id}/performance", response=answers(ComparisonOut), tags=["history"])
-def compare_members(request: HttpRequest, universe_id: Id, wanted: Query[ComparisonWanted]) -> Any:
+def compare_members(request: Signed, universe_id: Id, wanted: Query[ComparisonWanted]) -> Any:
     """How members did beside each other over a span, and beside the universe as a whole."""
-    found = seen(request, universe_id)  # type: ignore[arg-type]
+    found = seen(request, universe_id)
     symbols = [part.strip()[:60] for part in wanted.symbols.split(",") if part.strip()]
     told = performance.compare(
         found, symbols, wanted.span, at=moments.end(wanted.as_of, "query.as_of"), weigh=wanted.weigh

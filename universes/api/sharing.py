@@ -2,15 +2,15 @@
 
 from typing import Annotated, Any
 
-from django.http import HttpRequest
 from ninja import Path, Router, Schema
 from pydantic import AwareDatetime, Field
 
 from chronos.core import figures
 from chronos.core.envelope import answers, missing, said, then
+from chronos.core.hypermedia import Signed
 from chronos.core.models import User
 from universes import catalogue
-from universes.api.common import Id, person
+from universes.api.common import Id
 from universes.loading import owned, seen
 from universes.models import Universe
 
@@ -29,9 +29,9 @@ class ReadersIn(Schema):
 
 
 @router.get("/universes/{universe_id}/readers", response=answers(list[Reader]), tags=["sharing"])
-def list_readers(request: HttpRequest, universe_id: Id) -> Any:
+def list_readers(request: Signed, universe_id: Id) -> Any:
     """Who reads it. Its owner sees all of them, a reader only themselves."""
-    return _readers(seen(request, universe_id), "", person(request))  # type: ignore[arg-type]
+    return _readers(seen(request, universe_id), "", request.user)
 
 
 def _readers(found: Universe, words: str, user: User) -> Any:
@@ -44,18 +44,18 @@ def _readers(found: Universe, words: str, user: User) -> Any:
 
 
 @router.post("/universes/{universe_id}/readers", response=answers(list[Reader]), tags=["sharing"])
-def share_universe(request: HttpRequest, universe_id: Id, given: ReadersIn) -> Any:
+def share_universe(request: Signed, universe_id: Id, given: ReadersIn) -> Any:
     """Let these people read it and who was in it when; they change nothing. All of them, or nobody."""
-    found = owned(request, universe_id)  # type: ignore[arg-type]
-    new = catalogue.share(found, person(request), given.people)
+    found = owned(request, universe_id)
+    new = catalogue.share(found, request.user, given.people)
     names = ", ".join(sorted(person.username for person in new)) or "nobody who did not before"
-    return _readers(found, f"{found.name} is now read by {names}.", person(request))
+    return _readers(found, f"{found.name} is now read by {names}.", request.user)
 
 
 @router.delete("/universes/{universe_id}/readers/{username}", response=answers(None), tags=["sharing"])
-def unshare_universe(request: HttpRequest, universe_id: Id, username: Annotated[str, Path(max_length=150)]) -> Any:
+def unshare_universe(request: Signed, universe_id: Id, username: Annotated[str, Path(max_length=150)]) -> Any:
     """Close it to a reader; or, as the reader, read it no more."""
-    found, user = seen(request, universe_id), person(request)  # type: ignore[arg-type]
+    found, user = seen(request, universe_id), request.user
     share = catalogue.readers(found).filter(reader__username=username).first()
     if share is None or catalogue.unshare(found, user, share.reader_id) is None:
         raise missing(f"{found.name} is not open to {username}.", "Look at list_readers.")
