@@ -37,8 +37,8 @@ def follow(program, first):
         met.add(name)
         assert answer.status_code < 500, (name, given, answer.content)
         told = answer.json() if "json" in answer.headers["Content-Type"] and not answer.streaming else {}
-        # What still wants something of the person says so; what was done meanwhile by another action is a state.
-        assert answer.status_code < 400 or wants_more(given) or answer.status_code in (404, 409), (name, given, told)
+        # What still wants something of the person, a name or symbols, says so.
+        assert answer.status_code < 400 or (answer.status_code == 422 and wants_more(given)), (name, given, told)
         waiting.extend(actions_of(answer))
     return met
 
