@@ -26,7 +26,7 @@ prove: .venv/development
 check: .venv/development
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy chronos marketdata universes manage.py
+	$(PY) -m mypy chronos marketdata universes signals manage.py
 	$(PY) -c "from importlinter.cli import lint_imports_command as lint; lint()"
 	$(PY) -m djlint templates --lint --quiet
 	PYTHONWARNINGS=ignore LOG_LEVEL=ERROR $(PY) manage.py makemigrations --check --dry-run

@@ -47,6 +47,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 
 INSTALLED_APPS = [
     "chronos",
+    "signals",
     "universes",
     "marketdata",
     "chronos.core",

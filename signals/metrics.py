@@ -1,0 +1,1 @@
+"""What a run was worth: arrays in, numbers out."""
