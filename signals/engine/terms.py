@@ -189,7 +189,7 @@ class Trades:
 class Result:
     """`equity`, `cash`, `gross` (absolute value of positions): (T,), marked at the close. `open`: what is still held at
     the end, as trades up to the last close, without an exit's costs. `ambiguous`: how many exits were decided by the
-    assumed order; `resolved`: how many by finer candles. `fees` and `dividends`: of everything, open positions included.
+    assumed order; `resolved`: how many by finer candles. `fees` and `dividends`: of all, open positions included.
     """
 
     equity: Floats

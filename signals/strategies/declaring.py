@@ -12,6 +12,7 @@
 A `decide` function gets arrays of completed bars and may only look back: `signals.bias` holds every kind to it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,60 @@ class Parameter:
     unit: str = ""
     help: str = ""
     choices: tuple[str, ...] = ()
+
+    def typed(self, given: Any) -> Value:
+        """The value that is meant. Raises `ValueError` in words that name the parameter and its range."""
+        if self.type is bool:
+            return self._flag(given)
+        if self.type is str:
+            if self.choices and given not in self.choices:
+                raise ValueError(f"{self.label} must be one of {', '.join(self.choices)}; it is {str(given)[:40]!r}.")
+            return str(given)
+        number = self._number(given)
+        if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
+            raise ValueError(f"{self.label} must be {self.range}; it is {number:g}.")
+        return number
+
+    @property
+    def range(self) -> str:
+        """In words: "from 2 to 500 bars"."""
+        unit = f" {self.unit}" if self.unit else ""
+        if self.low is not None and self.high is not None:
+            return f"from {self.low:g} to {self.high:g}{unit}"
+        if self.low is not None:
+            return f"at least {self.low:g}{unit}"
+        return f"at most {self.high:g}{unit}" if self.high is not None else "any number"
+
+    def _flag(self, given: Any) -> bool:
+        words = {
+            "true": True,
+            "on": True,
+            "yes": True,
+            "1": True,
+            "false": False,
+            "off": False,
+            "no": False,
+            "0": False,
+        }
+        if isinstance(given, bool):
+            return given
+        try:
+            return words[str(given).strip().lower()]
+        except KeyError:
+            raise ValueError(f"{self.label} must be true or false; it is {str(given)[:40]!r}.") from None
+
+    def _number(self, given: Any) -> int | float:
+        words = "a whole number" if self.type is int else "a number"
+        wrong = f"{self.label} must be {words}, {self.range}; it is {str(given)[:40]!r}."
+        if isinstance(given, bool):
+            raise ValueError(wrong)
+        try:
+            number = float(given)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(wrong) from None
+        if not math.isfinite(number) or (self.type is int and number != int(number)):
+            raise ValueError(wrong)
+        return int(number) if self.type is int else number
 
 
 @dataclass(frozen=True)
@@ -94,3 +149,26 @@ class Kind:
     check: Callable[[Params], dict[str, str]] = _no_problems
     explanation: str = ""
     origin: str = "chronos"
+
+    def checked(self, given: Mapping[str, Any]) -> dict[str, Value]:
+        """All parameters, typed: those given (texts of a form, a command or JSON), the defaults of the rest.
+
+        Raises `BadParameters` for an unknown name, a wrong type, a value out of range, or what `check` finds.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        problems = {
+            name: f"{self.label} has no parameter {name!r}; it has {', '.join(known) or 'none'}."
+            for name in given
+            if name not in known
+        }
+        values: dict[str, Value] = {}
+        for name, parameter in known.items():
+            try:
+                values[name] = parameter.typed(given[name]) if name in given else parameter.default
+            except ValueError as error:
+                problems[name] = str(error)
+        if not problems:
+            problems = self.check(values)
+        if problems:
+            raise BadParameters(problems)
+        return values
