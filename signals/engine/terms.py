@@ -93,7 +93,9 @@ class Exits:
 
 @dataclass(frozen=True)
 class Terms:
-    """Everything of a run that is neither market nor strategy. `lot`: the smallest quantity; 0 for any fraction."""
+    """Everything of a run that is neither market nor strategy. `lot`: the smallest quantity; 0 for any fraction.
+    `close_at_end`: what is held is sold at the open of its asset's last bar, and nothing is entered there.
+    """
 
     cash: float = 10_000.0
     costs: Costs = Costs()
