@@ -67,6 +67,7 @@ EXEMPT = {
 PROTECTED = (
     "core_apitoken", "core_idempotencykey", "core_job", "core_jobline", "mfa_authenticator",
     "universes_universe", "universes_share", "universes_membership", "universes_symbollist", "universes_symbollistrow",
+    "signals_strategy", "signals_backtest", "signals_curve", "signals_trade",
 )  # fmt: skip
 _names_protected = re.compile(rf'"?\b(?:{"|".join(PROTECTED)})\b"?').search
 

@@ -18,6 +18,7 @@ from chronos.core import accounts, tenancy
 from chronos.core.database import conninfo
 from chronos.core.models import ApiToken, IdempotencyKey, Job, JobLine, User
 from marketdata.models import Asset
+from signals.models import Backtest, Curve, Strategy, Trade
 from tests import cast
 from universes.models import Membership, Share, SymbolList, SymbolListRow, Universe
 
@@ -40,6 +41,8 @@ class Battlefield:
             self.his = self._work_of(self.bob, "Bob's list")
             self.domain = Universe.objects.create(name="AI", visibility="public", seed="ai")
             Membership.objects.create(universe=self.domain, asset=self.asset)
+            self.bare = Backtest.objects.create(owner=self.alice, strategy_name="no curve yet", kind="sma-cross",
+                                                asset=self.asset, timeframe="1d").pk  # fmt: skip
             self.house_job = Job.objects.create(kind="refresh-all", subject="All universes")
             JobLine.objects.create(job=self.house_job, text="the house's line")
         self.hers_to_sign_in = self._ways_in_of(self.alice, "Alice's secret plan: ")
@@ -59,6 +62,14 @@ class Battlefield:
                                            symbol="MSFT", group="new", note=name)  # fmt: skip
         token = ApiToken.objects.create(owner=owner, name=f"token of {name}", digest=f"digest of {owner}")
         answered = IdempotencyKey.objects.create(owner=owner, key=f"key of {owner}", asked="hash", answer=name)
+        strategy = Strategy.objects.create(owner=owner, name=f"strategy of {name}", kind="sma-cross", notes=name)
+        backtest = Backtest.objects.create(owner=owner, strategy=strategy, strategy_name=strategy.name,
+                                           kind="sma-cross", asset=self.asset, timeframe="1d", note=name)  # fmt: skip
+        curve = Curve.objects.create(backtest=backtest, owner=owner, bars=1, times=b"1", equity=b"1", gross=b"1",
+                                     hold=b"1")  # fmt: skip
+        trade = Trade.objects.create(backtest=backtest, owner=owner, number=0, position=0, direction="long",
+                                     quantity=1, entry_bar=1, entry_time=backtest.created_at, entry_price=1,
+                                     profit=1, profit_percent=1, mae=0, mfe=0)  # fmt: skip
         Authenticator.objects.create(user=owner, type="totp", data={"secret": name})
         passkey = Authenticator.objects.create(user=owner, type="webauthn", data={"name": f"passkey of {name}"})
         return {
@@ -68,6 +79,10 @@ class Battlefield:
             "universes_membership": stay.pk,
             "universes_symbollist": brought.pk,
             "universes_symbollistrow": row.pk,
+            "signals_strategy": strategy.pk,
+            "signals_backtest": backtest.pk,
+            "signals_curve": curve.pk,
+            "signals_trade": trade.pk,
             "core_job": job.pk,
             "core_jobline": line.pk,
             "core_apitoken": token.pk,
@@ -99,6 +114,10 @@ class Battlefield:
                     JobLine,
                     ApiToken,
                     IdempotencyKey,
+                    Strategy,
+                    Backtest,
+                    Curve,
+                    Trade,
                 )
             }
             keys = {"mfa_authenticator": list(Authenticator.objects.filter(user=owner).order_by("pk").values())}
@@ -177,6 +196,23 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
         "INSERT INTO core_job (owner_id, kind, subject, subject_url, key, params, state, progress_done, progress_total,"
         " progress_note, summary, result, attempt, worker, created_at)"
     )
+    strategy = "INSERT INTO signals_strategy (owner_id, name, kind, parameters, notes, created_at, changed_at, version)"
+    of_strategy = "'x', 'sma-cross', '{}', '', now(), now(), 1"
+    backtest = (
+        "INSERT INTO signals_backtest (owner_id, strategy_id, rerun_of_id, asset_id, strategy_name, kind, parameters,"
+        " timeframe, terms, created_at, failure, code_version, fingerprint, actions_digest, checksum, warnings,"
+        " metrics, note)"
+    )
+    of_backtest = f"{field.asset.pk}, 'x', 'x', '{{}}', '1d', '{{}}', now(), '', '', '', '', '', '[]', '{{}}', ''"
+    curve = "INSERT INTO signals_curve (backtest_id, owner_id, bars, times, equity, gross, hold)"
+    of_curve = "1, '', '', '', ''"
+    trade = (
+        "INSERT INTO signals_trade (backtest_id, owner_id, number, position, direction, quantity, entry_bar,"
+        " entry_time, entry_price, exit_reason, fees, dividends, profit, profit_percent, mae, mfe, ambiguous, is_open)"
+    )
+    of_trade = "9, 9, 'long', 1, 1, now(), 1, '', 0, 0, 0, 0, 0, 0, false, false"
+    her_strategy, her_backtest = hers["signals_strategy"], hers["signals_backtest"]
+    his_backtest = his["signals_backtest"]
     other, his_stay = field.other.pk, field.his["universes_membership"]
     for what, statement in {
         "create a universe of Alice's": f"{universe} VALUES ({alice}, 'x', '', 'private', '', now(), now(), 1)",
@@ -193,6 +229,10 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
         "put a row into Alice's list as Alice": f"{row} VALUES ({hers['universes_symbollist']}, {alice}, {of_row})",
         "write into the log of Alice's job": f"{line} VALUES ({hers['core_job']}, {bob}, now(), 'info', 'x')",
         "write into the log of the house's job": f"{line} VALUES ({house}, NULL, now(), 'info', 'x')",
+        "make a strategy of Alice's": f"{strategy} VALUES ({alice}, {of_strategy})",
+        "make a backtest of Alice's": f"{backtest} VALUES ({alice}, {her_strategy}, NULL, {of_backtest})",
+        "put a trade into Alice's backtest as Alice": f"{trade} VALUES ({her_backtest}, {alice}, {of_trade})",
+        "draw a curve of Alice's backtest as Alice": f"{curve} VALUES ({her_backtest}, {alice}, {of_curve})",
         "make a passkey of Alice's": "INSERT INTO mfa_authenticator (user_id, type, data, created_at)"
         f" VALUES ({alice}, 'webauthn', '{{}}', now())",
         "make a token of Alice's": f"{token} VALUES ({alice}, 'x', 'x', '', true, now())",
@@ -210,6 +250,18 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
         f" {hers['universes_universe']} WHERE id = {his['universes_symbollist']}",
         "move his row into Alice's list": f"UPDATE universes_symbollistrow SET symbol_list_id ="
         f" {hers['universes_symbollist']}, number = 7 WHERE id = {his['universes_symbollistrow']}",
+        "backtest Alice's strategy": f"{backtest} VALUES ({bob}, {her_strategy}, NULL, {of_backtest})",
+        "repeat Alice's backtest": f"{backtest} VALUES ({bob}, NULL, {her_backtest}, {of_backtest})",
+        "say that his backtest is of Alice's strategy": "UPDATE signals_backtest"
+        f" SET strategy_id = {her_strategy} WHERE id = {his_backtest}",
+        "say that his backtest repeats Alice's": "UPDATE signals_backtest"
+        f" SET rerun_of_id = {her_backtest} WHERE id = {his_backtest}",
+        "put a trade into Alice's backtest": f"{trade} VALUES ({her_backtest}, {bob}, {of_trade})",
+        "move his trade into Alice's backtest": "UPDATE signals_trade"
+        f" SET backtest_id = {her_backtest}, number = 7 WHERE id = {his['signals_trade']}",
+        "draw a curve of Alice's backtest": f"{curve} VALUES ({field.bare}, {bob}, {of_curve})",
+        "move his curve to Alice's backtest": "UPDATE signals_curve"
+        f" SET backtest_id = {field.bare} WHERE id = {his['signals_curve']}",
         "move his share to Alice's universe": "UPDATE universes_share SET universe_id ="
         f" {hers['universes_universe']}, reader_id = {field.eve.pk}"
         f" WHERE id = {field.his['universes_share']}",
@@ -238,7 +290,8 @@ def _reader(connection: psycopg.Connection, field: Battlefield) -> Iterator[str]
             if _rows(connection, rita, statement):
                 yield f"Rita could: {statement}"
     for table in ("core_job", "core_jobline", "core_apitoken", "core_idempotencykey", "mfa_authenticator",
-                  "universes_symbollist", "universes_symbollistrow"):  # fmt: skip
+                  "universes_symbollist", "universes_symbollistrow", "signals_strategy", "signals_backtest",
+                  "signals_curve", "signals_trade"):  # fmt: skip
         if _rows(connection, rita, f"SELECT 1 FROM {table} WHERE id = {hers[table]}"):
             yield f"Rita could see Alice's row of {table}"
     for table in ("universes_universe", "universes_membership"):

@@ -9,6 +9,7 @@ from django.utils import timezone
 from chronos.core import tenancy
 from chronos.core.models import Job, SignInLink, User
 from marketdata.models import Asset, QuarantinedCandle, Series, Spelling
+from signals.models import Backtest, Strategy
 from tests import cast
 from tests.prices import stored
 from universes.models import Membership, Universe
@@ -43,6 +44,11 @@ def fill(first, count):
             universe = Universe.objects.create(owner=person, name=f"Universe {n}")
             Membership.objects.create(universe=universe, owner=person, asset=asset)
             Membership.objects.create(universe=domain(), asset=asset)
+            strategy = Strategy.objects.create(owner=person, name=f"Strategy {n}", kind="sma-cross")
+            Backtest.objects.create(
+                owner=person, strategy=strategy, strategy_name=f"Strategy {n}", kind="sma-cross", asset=asset,
+                timeframe="1d",
+            )  # fmt: skip
 
 
 def domain():
@@ -56,6 +62,8 @@ LISTS = {
     "/admin/marketdata/series/": "S3",
     "/admin/marketdata/quarantinedcandle/": "S3",
     "/admin/universes/universe/": "Universe 3",
+    "/admin/signals/strategy/": "Strategy 3",
+    "/admin/signals/backtest/": "Strategy 3",
 }
 
 
