@@ -43,8 +43,8 @@ FRACTION, AMOUNT, AT_RISK_FRACTION = range(3)
 TERMS = 17
 
 # Places of the totals.
-CLOSED, ALL, DOUBTFUL, RESOLVED, FEES_PAID, DIVIDENDS_PAID, RUINED, MONEY = range(8)
-TOTALS = 8
+CLOSED, ALL, DOUBTFUL, RESOLVED, FEES_PAID, DIVIDENDS_PAID, RUINED, MONEY, WAITING, HOLDING, POSITIONS = range(11)
+TOTALS = 11
 AT_MOST = 8  # trades that an asset can end on one bar, and then some
 
 compiled: Any = njit(cache=True, nogil=True, error_model="numpy")
@@ -107,6 +107,7 @@ def _leave(state, a, t, quantity, price, reason, ambiguous, terms, totals, log):
     if left <= 0.0:
         state[SIDE, a] = 0.0
         state[HELD, a] = 0.0
+        totals[HOLDING] -= 1
     else:
         share = left / state[HELD, a]
         state[FEES, a] *= share
@@ -226,28 +227,126 @@ def _quantity(price, equity, room, stop, terms):
 
 
 @compiled
-def _enter(state, a, t, s, price, quantity, stop, number, terms):
+def _stop_of(s, price, wanted, terms):
+    """The stop-loss of an entry: the strategy's own level, else the fraction of the price, else none."""
+    if not isnan(wanted):
+        return wanted
+    return price * (1.0 - s * terms[LOSS]) if terms[LOSS] < inf else -s * inf
+
+
+@compiled
+def _enter(state, a, t, price, worth, gross, terms, totals):
+    """Enter as is wanted, as far as the account can pay. What it adds to the gross exposure, costs included."""
+    s = state[WANT, a]
+    stop, why = _stop_of(s, price, state[WANT_STOP, a], terms), STOP_LOSS
+    trail = price * (1.0 - s * terms[TRAIL])
+    if s * trail > s * stop:
+        stop, why = trail, TRAILING_STOP
+    quantity = _quantity(price, worth, worth - gross, stop, terms) if price > 0.0 else 0.0
+    if not quantity > 0.0:
+        return 0.0
+    cost = _fee(quantity * price, terms)
     state[SIDE, a] = s
     state[HELD, a] = quantity
     state[WHOLE, a] = quantity
     state[ENTRY, a] = price
     state[ENTRY_BAR, a] = t
-    state[NUMBER, a] = number
+    state[NUMBER, a] = totals[POSITIONS]
     state[STOP, a] = stop
-    state[STOP_REASON, a] = STOP_LOSS
+    state[STOP_REASON, a] = why
     state[RISK, a] = abs(price - stop) if abs(stop) != inf else nan
     state[TARGET_1, a] = price * (1.0 + s * terms[PROFIT_1])
     state[TARGET_2, a] = price * (1.0 + s * terms[PROFIT_2])
+    state[FEES, a] = cost
     state[PAID, a] = 0.0
     state[BEST, a] = price
     state[WORST, a] = price
     state[BARS, a] = 0.0
-    trail = price * (1.0 - s * terms[TRAIL])
-    if s * trail > s * stop:
-        state[STOP, a] = trail
-        state[STOP_REASON, a] = TRAILING_STOP
-        if isnan(state[RISK, a]):
-            state[RISK, a] = abs(price - trail)
+    totals[FEES_PAID] += cost
+    totals[MONEY] -= s * quantity * price + cost
+    totals[POSITIONS] += 1
+    totals[HOLDING] += 1
+    return quantity * price + cost
+
+
+@compiled
+def _corporate(opens, splits, dividends, state, t, totals):
+    """Step 1, of all assets."""
+    for a in range(opens.shape[0]):
+        if isnan(opens[a, t]):
+            continue
+        s = state[SIDE, a]
+        if splits.shape[1] > 0 and splits[a, t] != 1.0:
+            if s != 0.0:
+                _split(state, a, splits[a, t])
+            state[WANT_STOP, a] /= splits[a, t]
+        if s != 0.0 and dividends.shape[1] > 0 and dividends[a, t] != 0.0:
+            paid = s * state[HELD, a] * dividends[a, t]
+            totals[MONEY] += paid
+            totals[DIVIDENDS_PAID] += paid
+            state[PAID, a] += paid
+
+
+@compiled
+def _at_open(opens, state, t, terms, totals, log):
+    """Step 2: what was decided on the bar before, exits of all assets first, then entries in their order."""
+    wanted = 0
+    for a in range(opens.shape[0]):
+        price = opens[a, t]
+        if isnan(price):
+            continue
+        s = state[SIDE, a]
+        if state[LEAVE, a] != 0.0:
+            if s != 0.0:
+                worse = price * (1.0 - s * terms[SLIPPAGE])
+                _leave(state, a, t, state[HELD, a], worse, state[LEAVE, a], 0.0, terms, totals, log)
+            state[LEAVE, a] = 0.0
+            totals[WAITING] -= 1
+        if state[WANT, a] != 0.0:
+            wanted += 1
+    if not wanted:
+        return
+    worth, gross = totals[MONEY], 0.0
+    for a in range(opens.shape[0]):
+        if state[SIDE, a] != 0.0:
+            price = state[LAST, a] if isnan(opens[a, t]) else opens[a, t]
+            worth += state[SIDE, a] * state[HELD, a] * price
+            gross += state[HELD, a] * price
+    for a in range(opens.shape[0]):
+        s = state[WANT, a]
+        if s == 0.0 or isnan(opens[a, t]):
+            continue
+        if state[SIDE, a] == 0.0 and not totals[RUINED]:
+            gross += _enter(state, a, t, opens[a, t] * (1.0 + s * terms[SLIPPAGE]), worth, gross, terms, totals)
+        state[WANT, a] = 0.0
+        totals[WAITING] -= 1
+
+
+@compiled
+def _moved_on(state, a, hi, lo, terms):
+    """The end of a bar with a position: excursions, the trailing stop, and one bar more."""
+    s = state[SIDE, a]
+    low, high = (lo, hi) if s > 0 else (hi, lo)
+    if s * low < s * state[WORST, a]:
+        state[WORST, a] = low
+    if s * high > s * state[BEST, a]:
+        state[BEST, a] = high
+        trail = high * (1.0 - s * terms[TRAIL])
+        if s * trail > s * state[STOP, a]:
+            state[STOP, a] = trail
+            state[STOP_REASON, a] = TRAILING_STOP
+    state[BARS, a] += 1.0
+
+
+@compiled
+def _ruin(state, t, terms, totals, log):
+    """The account has nothing left: everything is closed, and nothing is entered again."""
+    totals[RUINED] = 1.0
+    for a in range(state.shape[1]):
+        s = state[SIDE, a]
+        if s != 0.0:
+            worse = state[LAST, a] * (1.0 - s * terms[SLIPPAGE])
+            _leave(state, a, t, state[HELD, a], worse, RUIN, 0.0, terms, totals, log)
 
 
 @compiled
@@ -263,11 +362,73 @@ def _last_but_one(opens):
 
 
 @compiled
-def _stop_of(s, price, wanted, terms):
-    """The stop-loss of an entry: the strategy's own level, else the fraction of the price, else none."""
-    if not isnan(wanted):
-        return wanted
-    return price * (1.0 - s * terms[LOSS]) if terms[LOSS] < inf else -s * inf
+def _eventful(splits, dividends, closing, bars):
+    """The bars of a single asset on which something is due whatever the prices are, ascending, `bars` at the end."""
+    found = np.empty(bars + 2, np.int64)
+    n = 0
+    splitting, paying = splits.shape[1] > 0, dividends.shape[1] > 0
+    for t in range(bars):
+        if t == closing or (splitting and splits[0, t] != 1.0) or (paying and dividends[0, t] != 0.0):
+            found[n] = t
+            n += 1
+    found[n] = bars
+    return found[: n + 1]
+
+
+@compiled
+def _flat(entries, t, until, money, equity, cash_of, gross_of):
+    """Mark the bars on which a single asset is neither held nor wanted; the first on which it is wanted."""
+    marking = len(equity) > 0
+    while t < until and entries[0, t] == 0:
+        if marking:
+            equity[t] = money
+            cash_of[t] = money
+            gross_of[t] = 0.0
+        t += 1
+    return t
+
+
+@compiled
+def _calm(opens, highs, lows, closes, entries, exits, t, until, state, money, terms, equity, cash_of, gross_of):
+    """Mark the bars on which a single asset is held and nothing is decided or touched; the first on which it is.
+
+    The same as the steps of `simulate` do, without what they are prepared for: they are that bar's.
+    """
+    s, held = state[SIDE, 0], state[HELD, 0]
+    stop, why, first, second = state[STOP, 0], state[STOP_REASON, 0], state[TARGET_1, 0], state[TARGET_2, 0]
+    best, worst, lasted, hold = state[BEST, 0], state[WORST, 0], state[BARS, 0], terms[HOLD]
+    kept = 1.0 - s * terms[TRAIL]
+    out = 1 if s > 0.0 else 2
+    marking = len(equity) > 0
+    begin = t
+    while t < until:
+        hi, lo = highs[0, t], lows[0, t]
+        low, high = (lo, hi) if s > 0.0 else (hi, lo)
+        if isnan(opens[0, t]) or exits[0, t] & out or (entries[0, t] != 0 and entries[0, t] != s):
+            break
+        if s * low <= s * stop or s * high >= s * first or s * high >= s * second or lasted + 1.0 >= hold:
+            break
+        value = held * closes[0, t]
+        if s * opens[0, t] <= s * stop or money + s * value <= 0.0:
+            break
+        if s * low < s * worst:
+            worst = low
+        if s * high > s * best:
+            best = high
+            trail = high * kept
+            if s * trail > s * stop:
+                stop, why = trail, TRAILING_STOP
+        lasted += 1.0
+        if marking:
+            equity[t] = money + s * value
+            cash_of[t] = money
+            gross_of[t] = value
+        t += 1
+    if t > begin:
+        state[BEST, 0], state[WORST, 0], state[BARS, 0] = best, worst, lasted
+        state[STOP, 0], state[STOP_REASON, 0] = stop, why
+        state[LAST, 0] = closes[0, t - 1]
+    return t
 
 
 @compiled
@@ -285,151 +446,86 @@ def simulate(
     log = np.empty((64 + 2 * AT_MOST * assets, COLUMNS))
     totals = np.zeros(TOTALS)
     totals[MONEY] = terms[CASH]
-    slippage = terms[SLIPPAGE]
-    number = 0
-    holding = 0
-    splitting, paying = splits.shape[1] > 0, dividends.shape[1] > 0
-    stopping, finer = stops.shape[1] > 0, fine_first.shape[1] > 0
-    marking = equity.shape[0] > 0
+    state[WANT_STOP] = nan
+    acting, finer = splits.shape[1] > 0 or dividends.shape[1] > 0, fine_first.shape[1] > 0
+    stopping, marking, ending = stops.shape[1] > 0, len(equity) > 0, terms[CLOSE_AT_END] > 0.0
     guarded = terms[TRAIL] < inf or terms[LOSS] < inf or terms[PROFIT_1] < inf or terms[PROFIT_2] < inf or stopping
+    long, short = terms[LONG] > 0.0, terms[SHORT] > 0.0
     last_but_one = np.full(assets, -1)
-    for a in range(assets):
-        state[WANT_STOP, a] = nan
-        if terms[CLOSE_AT_END]:
+    if ending:
+        for a in range(assets):
             last_but_one[a] = _last_but_one(opens[a])
-    for t in range(bars):
-        wanted = 0
+    events = np.full(1, bars)
+    if assets == 1 and (acting or ending):
+        events = _eventful(splits, dividends, last_but_one[0], bars)
+    event, t = 0, -1
+    while t < bars - 1:
+        t += 1
+        if assets == 1 and totals[WAITING] == 0.0:
+            while events[event] < t:
+                event += 1
+            if state[SIDE, 0] == 0.0:
+                t = _flat(entries, t, events[event], totals[MONEY], equity, cash_of, gross_of)
+            else:
+                t = _calm(
+                    opens, highs, lows, closes, entries, exits, t, events[event], state, totals[MONEY], terms,
+                    equity, cash_of, gross_of,
+                )  # fmt: skip
+            if t == bars:
+                break
         if totals[CLOSED] + AT_MOST * assets > len(log):
             log = _longer(log)
-        for a in range(assets):
-            o = opens[a, t]
-            if isnan(o):
-                continue
-            s = state[SIDE, a]
-            if splitting and splits[a, t] != 1.0:
-                if s != 0.0:
-                    _split(state, a, splits[a, t])
-                state[WANT_STOP, a] /= splits[a, t]
-            if s != 0.0:
-                if paying and dividends[a, t] != 0.0:
-                    paid = s * state[HELD, a] * dividends[a, t]
-                    totals[MONEY] += paid
-                    state[PAID, a] += paid
-                    totals[DIVIDENDS_PAID] += paid
-                if state[LEAVE, a] != 0.0:
-                    _leave(
-                        state, a, t, state[HELD, a], o * (1.0 - s * slippage), state[LEAVE, a], 0.0, terms, totals, log
-                    )
-                    holding -= 1
-            state[LEAVE, a] = 0.0
-            if state[WANT, a] != 0.0:
-                wanted += 1
-        if wanted:
-            worth, gross = totals[MONEY], 0.0
-            if holding:
-                for a in range(assets):
-                    if state[SIDE, a] != 0.0:
-                        price = state[LAST, a] if isnan(opens[a, t]) else opens[a, t]
-                        worth += state[SIDE, a] * state[HELD, a] * price
-                        gross += state[HELD, a] * price
-            for a in range(assets):
-                s = state[WANT, a]
-                o = opens[a, t]
-                if s == 0.0 or isnan(o):
-                    continue
-                if state[SIDE, a] == 0.0 and not totals[RUINED]:
-                    price = o * (1.0 + s * slippage)
-                    stop = _stop_of(s, price, state[WANT_STOP, a], terms)
-                    at_risk = stop
-                    trail = price * (1.0 - s * terms[TRAIL])
-                    if s * trail > s * stop:
-                        at_risk = trail
-                    quantity = _quantity(price, worth, worth - gross, at_risk, terms) if price > 0.0 else 0.0
-                    if quantity > 0.0:
-                        cost = _fee(quantity * price, terms)
-                        _enter(state, a, t, s, price, quantity, stop, number, terms)
-                        state[FEES, a] = cost
-                        totals[FEES_PAID] += cost
-                        totals[MONEY] -= s * quantity * price + cost
-                        gross += quantity * price + cost
-                        number += 1
-                        holding += 1
-                state[WANT, a] = 0.0
-                state[WANT_STOP, a] = nan
+        if acting:
+            _corporate(opens, splits, dividends, state, t, totals)
+        if totals[WAITING] > 0.0:
+            _at_open(opens, state, t, terms, totals, log)
         worth, gross = 0.0, 0.0
         for a in range(assets):
-            o = opens[a, t]
             s = state[SIDE, a]
-            if isnan(o):
-                if s != 0.0:
-                    worth += s * state[HELD, a] * state[LAST, a]
-                    gross += state[HELD, a] * state[LAST, a]
+            op = opens[a, t]
+            if isnan(op):
+                worth += s * state[HELD, a] * state[LAST, a]
+                gross += state[HELD, a] * state[LAST, a]
                 continue
-            c = closes[a, t]
-            if s != 0.0:
+            if s != 0.0 and guarded:
                 hi, lo = highs[a, t], lows[a, t]
-                if guarded:
-                    unknown = _inside(state, a, t, o, hi, lo, terms, totals, log, 0.0, False)
-                    if unknown:
-                        if finer and fine_after[a, t] > fine_first[a, t]:
-                            _finer(
-                                state, a, t, o, hi, lo, terms, totals, log, fine_open, fine_high, fine_low,
-                                fine_first[a, t], fine_after[a, t],
-                            )  # fmt: skip
-                        else:
-                            _inside(state, a, t, o, hi, lo, terms, totals, log, 0.0, True)
-                    if state[SIDE, a] == 0.0:
-                        holding -= 1
-                        s = 0.0
-                if s != 0.0:
-                    low, high = (lo, hi) if s > 0 else (hi, lo)
-                    if s * low < s * state[WORST, a]:
-                        state[WORST, a] = low
-                    if s * high > s * state[BEST, a]:
-                        state[BEST, a] = high
-                        trail = high * (1.0 - s * terms[TRAIL])
-                        if s * trail > s * state[STOP, a]:
-                            state[STOP, a] = trail
-                            state[STOP_REASON, a] = TRAILING_STOP
-                    state[BARS, a] += 1.0
-                    worth += s * state[HELD, a] * c
-                    gross += state[HELD, a] * c
-                    out = exits[a, t]
-                    if (s > 0.0 and out & 1) or (s < 0.0 and out & 2):
-                        state[LEAVE, a] = SIGNAL
-                    elif state[BARS, a] >= terms[HOLD]:
-                        state[LEAVE, a] = MAX_BARS
-            state[LAST, a] = c
-            want = float(entries[a, t])
-            allowed = (want > 0.0 and terms[LONG]) or (want < 0.0 and terms[SHORT])
-            if allowed and want != s:
+                if _inside(state, a, t, op, hi, lo, terms, totals, log, 0.0, False):
+                    if finer and fine_after[a, t] > fine_first[a, t]:
+                        _finer(
+                            state, a, t, op, hi, lo, terms, totals, log, fine_open, fine_high, fine_low,
+                            fine_first[a, t], fine_after[a, t],
+                        )  # fmt: skip
+                    else:
+                        _inside(state, a, t, op, hi, lo, terms, totals, log, 0.0, True)
+                s = state[SIDE, a]
+            leave = 0
+            if s != 0.0:
+                _moved_on(state, a, highs[a, t], lows[a, t], terms)
+                value = state[HELD, a] * closes[a, t]
+                state[LAST, a] = closes[a, t]
+                worth += s * value
+                gross += value
+                if exits[a, t] & (1 if s > 0.0 else 2):
+                    leave = SIGNAL
+                elif state[BARS, a] >= terms[HOLD]:
+                    leave = MAX_BARS
+            want = entries[a, t]
+            if want != 0 and want != s and (long if want > 0 else short) and not totals[RUINED]:
                 state[WANT, a] = want
                 state[WANT_STOP, a] = stops[a, t] if stopping else nan
+                totals[WAITING] += 1
                 if s != 0.0:
-                    state[LEAVE, a] = REVERSAL
-            if t == last_but_one[a]:
+                    leave = REVERSAL
+            if ending and t == last_but_one[a]:
+                totals[WAITING] -= state[WANT, a] != 0.0
                 state[WANT, a] = 0.0
-                state[LEAVE, a] = END if s != 0.0 else 0.0
+                leave = END if s != 0.0 else 0
+            if leave:
+                state[LEAVE, a] = leave
+                totals[WAITING] += 1
         worth += totals[MONEY]
-        if holding and worth <= 0.0:
-            totals[RUINED] = 1.0
-            for a in range(assets):
-                s = state[SIDE, a]
-                if s != 0.0:
-                    _leave(
-                        state,
-                        a,
-                        t,
-                        state[HELD, a],
-                        state[LAST, a] * (1.0 - s * slippage),
-                        RUIN,
-                        0.0,
-                        terms,
-                        totals,
-                        log,
-                    )
-                    state[LEAVE, a] = 0.0
-            holding = 0
+        if gross > 0.0 and worth <= 0.0:
+            _ruin(state, t, terms, totals, log)
             worth, gross = totals[MONEY], 0.0
         if marking:
             equity[t] = worth
@@ -438,7 +534,6 @@ def simulate(
     totals[ALL] = totals[CLOSED]
     for a in range(assets):
         if state[SIDE, a] != 0.0:
-            n = int(totals[ALL])
-            _part(state, a, -1, state[HELD, a], state[LAST, a], 0.0, 0.0, 0.0, log[n])
+            _part(state, a, -1, state[HELD, a], state[LAST, a], 0.0, 0.0, 0.0, log[int(totals[ALL])])
             totals[ALL] += 1
     return log, totals
