@@ -13,6 +13,7 @@ A `decide` function gets arrays of completed bars and may only look back: `signa
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 Value = int | float | bool | str
 Params = Mapping[str, Any]
+
+
+class BadDeclaration(ValueError):
+    """A kind or a parameter that is declared wrongly: its author must mend it."""
 
 
 class BadParameters(ValueError):
@@ -35,7 +40,10 @@ class BadParameters(ValueError):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One typed parameter. `type` is int, float, bool or str; `low` and `high` are inclusive; `choices` for a str."""
+    """One typed parameter. `type` is int, float, bool or str; `low` and `high` are inclusive; `choices` for a str.
+
+    Raises `BadDeclaration` for a name that no form or command could carry, or a default that doesn't fit.
+    """
 
     name: str
     label: str
@@ -47,6 +55,18 @@ class Parameter:
     unit: str = ""
     help: str = ""
     choices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", str(self.name)):
+            raise BadDeclaration(f"A parameter's name is small letters, digits and underscores; it is {self.name!r}.")
+        if self.type not in (int, float, bool, str):
+            raise BadDeclaration(f"The type of {self.name} must be int, float, bool or str; it is {self.type!r}.")
+        try:
+            fits = self.typed(self.default) == self.default
+        except ValueError as error:
+            raise BadDeclaration(f"The default of {self.name} doesn't fit its declaration: {error}") from error
+        if not fits:
+            raise BadDeclaration(f"The default of {self.name} must be {self.type.__name__}; it is {self.default!r}.")
 
     def typed(self, given: Any) -> Value:
         """The value that is meant. Raises `ValueError` in words that name the parameter and its range."""
@@ -137,7 +157,11 @@ def _no_problems(_: Params) -> dict[str, str]:
 @dataclass(frozen=True)
 class Kind:
     """A kind of strategy. `warmup(params)`: how many bars come before the first valid decision. `check(params)`:
-    problems between parameters, by name. `origin`: the package it comes from, for kinds of a user's own.
+    problems between parameters, by name. `explanation`: two or three plain sentences for a person who chooses.
+    `sells_short`: whether it has a short side at all. `anchored`: it decides by where its data begins, on purpose, and
+    is not blamed for it. `origin`: the package it comes from and its version, for kinds of a user's own.
+
+    Raises `BadDeclaration` for a name that no command could carry, or parameters that are named alike.
     """
 
     name: str
@@ -148,7 +172,16 @@ class Kind:
     decide: Callable[[Bars, Params], Rule]
     check: Callable[[Params], dict[str, str]] = _no_problems
     explanation: str = ""
+    sells_short: bool = True
+    anchored: bool = False
     origin: str = "chronos"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", str(self.name)):
+            raise BadDeclaration(f"A kind's name is small letters, digits and hyphens; it is {self.name!r}.")
+        names = [parameter.name for parameter in self.parameters]
+        if len(set(names)) != len(names):
+            raise BadDeclaration(f"{self.name} has two parameters of one name: {', '.join(names)}.")
 
     def checked(self, given: Mapping[str, Any]) -> dict[str, Value]:
         """All parameters, typed: those given (texts of a form, a command or JSON), the defaults of the rest.
@@ -164,7 +197,7 @@ class Kind:
         values: dict[str, Value] = {}
         for name, parameter in known.items():
             try:
-                values[name] = parameter.typed(given[name]) if name in given else parameter.default
+                values[name] = parameter.typed(given.get(name, parameter.default))
             except ValueError as error:
                 problems[name] = str(error)
         if not problems:
