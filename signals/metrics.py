@@ -439,8 +439,8 @@ def _exposure(equity: "Floats", gross: "Floats", trades: "Trades") -> dict[str, 
     entered, left = (np.bincount(at, minlength=bars + 1) for at in (trades.entry_bar, trades.exit_bar))
     solvent = equity > 0
     return {
-        "exposure_time": np.count_nonzero(gross) / bars,
-        "closed_exposure_time": np.count_nonzero(np.cumsum(entered - left)[:bars]) / bars,
+        "time_in_market": np.count_nonzero(gross) / bars,
+        "exposure_time": np.count_nonzero(np.cumsum(entered - left)[:bars]) / bars,
         "gross_exposure": _mean(gross[solvent] / equity[solvent]),
     }
 

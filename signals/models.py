@@ -108,12 +108,19 @@ class Backtest(models.Model):
     failure = models.TextField(blank=True, help_text="Why there is no result, in words; empty if there is one")
     seconds = models.FloatField(null=True, blank=True, help_text="How long it took")
 
-    first_open = models.DateTimeField(null=True, blank=True, help_text="Open time of the first candle it used")
-    last_open = models.DateTimeField(null=True, blank=True, help_text="Open time of the last candle it used")
+    read_from = models.DateTimeField(
+        null=True, blank=True, help_text="Open of the first candle read, for the warmup too"
+    )
+    first_open = models.DateTimeField(null=True, blank=True, help_text="Open of the first bar that it could trade on")
+    last_open = models.DateTimeField(null=True, blank=True, help_text="Open of the last bar")
     bars = models.PositiveIntegerField(null=True, blank=True)
     code_version = models.CharField(max_length=100, blank=True)
     fingerprint = models.CharField(max_length=200, blank=True, help_text="Of the candles: revision, range, checksum")
     revision = models.PositiveBigIntegerField(null=True, blank=True, help_text="The series' revision when it ran")
+    checked_revision = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="The series' revision when its past was last compared with the fingerprint"
+    )
+    stale = models.CharField(max_length=200, blank=True, help_text="What was revised since; empty if nothing was")
     actions_digest = models.CharField(max_length=64, blank=True, help_text="Of the splits and dividends")
     checksum = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the bytes of trades and equity")
 

@@ -62,6 +62,13 @@ def integer(value: int | None) -> str:
     return NOTHING if value is None else _finish(f"{value:,}")
 
 
+def money(value: Number | None) -> str:
+    """An amount of currency, with cents below ten thousand: −1 204.50, 54 101."""
+    if value is None:
+        return NOTHING
+    return _finish(f"{value:,.{2 if abs(float(value)) < 10_000 else 0}f}")
+
+
 def percent(fraction: Number | None, places: int = 2) -> str:
     """A change, signed, without the sign of its unit: 0.0124 is "+1.24". Zero has no sign."""
     if fraction is None:

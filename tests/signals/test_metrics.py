@@ -112,8 +112,8 @@ def test_the_run_that_four_engines_agree_on(
     assert found["sharpe_ratio"] == pytest.approx(sharpe, abs=1e-10)
     assert found["win_rate"] == 0.5
     assert found["profit_factor"] == pytest.approx(factor, abs=1e-9)
-    assert found["closed_exposure_time"] == pytest.approx(0.533054003724, abs=1e-11)
-    assert found["exposure_time"] == 1205 / 2148  # with the 60 bars of the position that is still open
+    assert found["exposure_time"] == pytest.approx(0.533054003724, abs=1e-11)
+    assert found["time_in_market"] == 1205 / 2148  # with the 60 bars of the position that is still open
 
 
 def test_the_sharpe_ratio_of_five_returns() -> None:
@@ -264,8 +264,8 @@ def test_a_run_that_never_traded() -> None:
         "conditional_value_at_risk": 0.0, "hold_return": pytest.approx(-0.1), "hold_max_drawdown": pytest.approx(-0.1),
         "hold_sharpe_ratio": defined["hold_sharpe_ratio"], "hold_alpha": 0.0, "hold_beta": 0.0,
         "hold_information_ratio": pytest.approx(-defined["hold_sharpe_ratio"]), "trade_count": 0, "position_count": 0,
-        "longest_win_streak": 0, "longest_loss_streak": 0, "fees_paid": 0.0, "dividends": 0.0, "exposure_time": 0.0,
-        "closed_exposure_time": 0.0, "gross_exposure": 0.0,
+        "longest_win_streak": 0, "longest_loss_streak": 0, "fees_paid": 0.0, "dividends": 0.0, "time_in_market": 0.0,
+        "exposure_time": 0.0, "gross_exposure": 0.0,
     }  # fmt: skip
 
 
@@ -345,7 +345,7 @@ def test_parts_of_a_position_are_trades_of_one_position() -> None:
     assert (found["average_holding_bars"], found["average_holding_days"]) == (3.0, 3.0)
     assert found["best_position_share"] == 0.5  # 20 and 20
     assert (found["fees_paid"], found["dividends"]) == (3.5, 1.25)
-    assert found["closed_exposure_time"] == 0.6  # bars 1 to 6, once
+    assert found["exposure_time"] == 0.6  # bars 1 to 6, once
 
 
 def test_by_exit_reason() -> None:
@@ -369,7 +369,7 @@ def test_by_exit_reason() -> None:
 def test_exposure_is_of_time_and_of_capital() -> None:
     found = measured([100.0, 100.0, 50.0, 200.0], gross=np.array([0.0, 50.0, 50.0, 0.0]))
 
-    assert (found["exposure_time"], found["gross_exposure"]) == (0.5, 0.375)
+    assert (found["time_in_market"], found["gross_exposure"]) == (0.5, 0.375)
 
 
 # --- Months, drawdowns, distribution -----------------------------------------------------------------------------

@@ -1,0 +1,321 @@
+"""Backtests as rows: asked for, run, stored, repeated, and found stale when their past has been revised.
+
+Everything here is done in the owner's scope (`tenancy.acting_as`), but `perform`, which enters it for short
+transactions alone.
+"""
+
+import io
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from chronos.core import jobs
+from chronos.core.models import Job, User
+from marketdata.models import Asset, CorporateAction, Series, Timeframe
+from signals import candles
+from signals.engine import checking
+from signals.engine.terms import Impossible, Terms
+from signals.models import HEADLINES, Backtest, Curve, Strategy, Trade
+from signals.strategies import registry
+from signals.strategies.declaring import Kind
+
+if TYPE_CHECKING:
+    from signals.running import Report
+
+KIND = "backtest"  # of job
+US = timedelta(microseconds=1)
+LARGEST = 1e15  # that a column of money or quantities can hold, and then some
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody wants to be run. `strategy`: theirs, if it is one that they keep."""
+
+    kind: Kind
+    parameters: dict[str, Any]
+    asset: Asset
+    timeframe: Timeframe
+    start: datetime | None = None
+    end: datetime | None = None
+    terms: Terms = field(default_factory=Terms)
+    benchmark: Asset | None = None
+    strategy: Strategy | None = None
+
+
+def check(wish: Wish) -> None:
+    """Raise `BadParameters` or `Impossible` (its `name` is the field) for what can't be run, as far as can be told
+    without reading candles."""
+    wish.kind.checked(wish.parameters)
+    checking.check(wish.terms, has_stops=True)
+    series = Series.objects.filter(asset=wish.asset, timeframe=wish.timeframe, candle_count__gt=0).first()
+    candles.check(wish.asset, wish.timeframe, series, wish.start, wish.end)
+
+
+def start(wish: Wish, owner: User, rerun_of: Backtest | None = None) -> Backtest:
+    """A backtest and its job, queued. Raises as `check` does, and `jobs.BudgetSpent`."""
+    from signals import running
+
+    check(wish)
+    made = Backtest.objects.create(
+        owner=owner,
+        strategy=wish.strategy,
+        strategy_name=wish.strategy.name if wish.strategy else wish.kind.label,
+        kind=wish.kind.name,
+        parameters=wish.kind.checked(wish.parameters),
+        asset=wish.asset,
+        timeframe=wish.timeframe,
+        start=wish.start,
+        end=wish.end,
+        terms=running.plain(wish.terms),
+        benchmark=wish.benchmark,
+        rerun_of=rerun_of,
+    )
+    made.job = jobs.start(
+        KIND, {"backtest_id": made.pk}, owner=owner, subject=str(made), subject_url=made.get_absolute_url()
+    )
+    made.save(update_fields=["job"])
+    return made
+
+
+def wish_of(backtest: Backtest) -> Wish:
+    """What a backtest was asked for, to be asked again. Raises `registry.UnknownKind` if its kind is gone."""
+    from signals import running
+
+    return Wish(
+        registry.kind_named(backtest.kind), backtest.parameters, backtest.asset, Timeframe(backtest.timeframe),
+        backtest.start, backtest.end, running.terms_of(backtest.terms), backtest.benchmark, backtest.strategy,
+    )  # fmt: skip
+
+
+def rerun(backtest: Backtest, owner: User) -> Backtest:
+    """The same once more on what is stored now, as a new backtest that names this one. Raises as `start`."""
+    return start(wish_of(backtest), owner, rerun_of=backtest)
+
+
+def taken_over(backtest: Backtest, job: Job) -> Backtest:
+    """What a job that is not its first one works on: itself if it has no end yet, else a new one like it."""
+    if backtest.finished_at:
+        backtest = Backtest(
+            owner_id=backtest.owner_id, strategy=backtest.strategy, strategy_name=backtest.strategy_name,
+            kind=backtest.kind, parameters=backtest.parameters, asset=backtest.asset, timeframe=backtest.timeframe,
+            start=backtest.start, end=backtest.end, terms=backtest.terms, benchmark=backtest.benchmark,
+            rerun_of=backtest,
+        )  # fmt: skip
+    backtest.job = job
+    backtest.save()
+    Job.objects.filter(pk=job.pk).update(subject_url=backtest.get_absolute_url())
+    return backtest
+
+
+# --- Running: inside a worker ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How it ended, in a sentence."""
+
+    backtest: Backtest
+    summary: str
+    failed: bool = False
+
+
+def perform(
+    backtest: Backtest, acting: Callable[[], AbstractContextManager[None]], step: Callable[[int, int, str], None]
+) -> Ended:
+    """Run a stored backtest and store what came out, or why nothing did.
+
+    Safe to be called again: what an earlier attempt stored is replaced, and the same data give the same result.
+    """
+    from signals import running
+    from signals.strategies.deciding import StrategyFault, warmup_of
+
+    began = time.perf_counter()
+    try:
+        step(0, 3, "Reading candles")
+        kind = registry.kind_named(backtest.kind)
+        params = kind.checked(backtest.parameters)
+        found = candles.stored(
+            backtest.asset, Timeframe(backtest.timeframe), backtest.start, backtest.end, warmup_of(kind, params)
+        )
+        step(1, 3, f"Simulating {len(found.times):,} bars".replace(",", " "))
+        report = running.run(
+            kind, params, found, running.terms_of(backtest.terms), asset=backtest.asset, benchmark=backtest.benchmark
+        )
+        _check_size(report)
+    except (Impossible, StrategyFault, registry.UnknownKind, ValueError) as error:
+        with acting():
+            backtest.failure, backtest.finished_at = str(error)[:2000], timezone.now()
+            backtest.seconds = time.perf_counter() - began
+            backtest.save(update_fields=["failure", "finished_at", "seconds"])
+        return Ended(backtest, str(error), failed=True)
+    step(2, 3, "Storing the result")
+    with acting():
+        store(backtest, report, kind, time.perf_counter() - began)
+    return Ended(backtest, said(backtest))
+
+
+def _check_size(report: "Report") -> None:
+    import numpy as np
+
+    trades = report.result.trades
+    for values in (report.result.equity, trades.quantity, trades.profit):
+        if len(values) and float(np.abs(values).max()) > LARGEST:
+            raise Impossible(
+                "cash", "The result grows beyond what can be stored (10¹⁵): choose less cash or fewer years."
+            )
+
+
+def said(backtest: Backtest) -> str:
+    """The result in a sentence."""
+    from chronos.core import figures
+
+    gained = figures.percent(backtest.total_return, 1)
+    bars = figures.counted(backtest.bars or 0, "bar")
+    return f"{gained} % in {bars}, {figures.counted(backtest.trade_count or 0, 'trade')}."
+
+
+def store(backtest: Backtest, report: "Report", kind: Kind, seconds: float) -> None:
+    """Write a result in the caller's scope, in one transaction."""
+    from signals import running
+    from signals.curves import packed, packed_times
+
+    found = report.candles
+    backtest.read_from, backtest.first_open, backtest.last_open = found.since, found.first, found.last
+    backtest.bars = len(found.times)
+    backtest.code_version = running.code_version(kind)
+    backtest.fingerprint, backtest.revision = found.fingerprint, found.revision
+    backtest.checked_revision, backtest.stale = found.revision, ""
+    backtest.actions_digest, backtest.checksum = found.actions, report.checksum
+    backtest.warnings = [remark.plain() for remark in report.remarks]
+    backtest.metrics = report.metrics
+    for name in HEADLINES:
+        setattr(backtest, name, report.metrics.get(name))
+    backtest.seconds, backtest.finished_at, backtest.failure = seconds, timezone.now(), ""
+    with transaction.atomic():
+        Trade.objects.filter(backtest=backtest).delete()
+        Curve.objects.filter(backtest=backtest).delete()
+        Curve.objects.create(
+            backtest=backtest,
+            owner_id=backtest.owner_id,
+            bars=backtest.bars,
+            times=packed_times(found.times),
+            equity=packed(report.result.equity),
+            gross=packed(report.result.gross),
+            hold=packed(report.hold),
+            benchmark=None if report.benchmark is None else packed(report.benchmark),
+            optimistic=None if report.best is None else packed(report.best.equity),
+        )
+        _copy(backtest, [*running.trade_rows(report), *running.open_rows(report)])
+        backtest.save()
+
+
+_COLUMNS = (
+    "number", "position", "direction", "quantity", "entry_bar", "entry_time", "entry_price", "exit_bar", "exit_time",
+    "exit_price", "exit_reason", "fees", "dividends", "profit", "profit_percent", "mae", "mfe", "risk", "ambiguous",
+    "is_open",
+)  # fmt: skip
+_STAGE = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS trade_stage ON COMMIT DELETE ROWS AS
+SELECT {", ".join(_COLUMNS)} FROM signals_trade WITH NO DATA
+"""  # noqa: S608
+_INSERT = f"""
+INSERT INTO signals_trade (backtest_id, owner_id, {", ".join(_COLUMNS)})
+SELECT %s, %s, {", ".join(_COLUMNS)} FROM trade_stage
+"""  # noqa: S608
+
+
+def _copy(backtest: Backtest, rows: list[dict[str, Any]]) -> None:
+    """All trades at once: a table with row security takes no COPY, a temporary one does."""
+    text = io.StringIO()
+    for number, row in enumerate(rows):
+        text.write(_line(number, row))
+    with connection.cursor() as cursor:
+        cursor.execute(_STAGE)
+        cursor.execute("DELETE FROM trade_stage")
+        with cursor.copy("COPY trade_stage FROM STDIN (FORMAT csv)") as stream:
+            stream.write(text.getvalue())
+        cursor.execute(_INSERT, [backtest.pk, backtest.owner_id])
+
+
+def _line(number: int, row: dict[str, Any]) -> str:
+    """A trade as CSV: money and prices rounded to what their columns hold, an empty field for none."""
+    notional = row["quantity"] * row["entry_price"]
+    exit_bar = "" if row["exit_bar"] is None else row["exit_bar"]
+    left = "" if row["exit_time"] is None else row["exit_time"].isoformat()
+    risk = "" if row["risk"] is None else f"{row['risk']:.8f}"
+    return (
+        f"{number},{row['position']},{row['direction']},{row['quantity']:.10f},{row['entry_bar']},"
+        f"{row['entry_time'].isoformat()},{row['entry_price']:.10f},{exit_bar},{left},{row['exit_price']:.10f},"
+        f'"{row["exit_reason"] or ""}",{row["fees"]:.8f},{row["dividends"]:.8f},{row["profit"]:.8f},'
+        f"{row['profit'] / notional if notional else 0!r},{row['mae']!r},{row['mfe']!r},{risk},{row['ambiguous']},"
+        f"{row['exit_bar'] is None}\n"
+    )
+
+
+# --- Stale results -----------------------------------------------------------------------------------------------
+
+
+def look_for_stale(backtests: Iterable[Backtest]) -> None:
+    """Set `stale` of finished backtests whose candles, splits or dividends were revised since they ran.
+
+    A series' revision tells for nearly all that nothing was; what it does not is compared once for each revision, and
+    remembered in the row.
+    """
+    finished = [one for one in backtests if one.finished_at and not one.failure and one.read_from and one.last_open]
+    keys = {(one.asset_id, one.timeframe) for one in finished}
+    assets = {asset for asset, _ in keys}
+    revisions = {
+        (asset, timeframe): revision
+        for asset, timeframe, revision in Series.objects.filter(asset__in=assets).values_list(
+            "asset_id", "timeframe", "revision"
+        )
+    }
+    actions: dict[int, list[CorporateAction]] = {}
+    for action in CorporateAction.objects.filter(asset__in=assets, superseded_at=None).order_by("ex_date", "kind"):
+        actions.setdefault(action.asset_id, []).append(action)
+    for one in finished:
+        assert one.read_from
+        assert one.last_open
+        revision = revisions.get((one.asset_id, one.timeframe))
+        stale = one.stale
+        if revision is None:
+            stale = "its candles are not here any more"
+        elif revision != one.checked_revision:
+            stale = _revised(one)
+        if (
+            not stale
+            and candles.digest(actions.get(one.asset_id, []), one.read_from, one.last_open + US) != one.actions_digest
+        ):
+            stale = "a split or dividend within it was learnt or corrected"
+        if (stale, revision) != (one.stale, one.checked_revision):
+            one.stale, one.checked_revision = stale, revision
+            Backtest.objects.filter(pk=one.pk).update(stale=stale, checked_revision=revision)
+
+
+def _revised(one: Backtest) -> str:
+    """Whether the candles that it read are others now."""
+    from marketdata import frames
+
+    assert one.read_from
+    assert one.last_open
+    now = frames.fingerprint(one.asset, one.timeframe, one.read_from, one.last_open + US)
+    return "" if _without_revision(now) == _without_revision(one.fingerprint) else "candles that it used were revised"
+
+
+def _without_revision(fingerprint: str) -> list[str]:
+    """A revision counts changes anywhere in the series; range, number and checksum are what was used."""
+    timeframe, _, *rest = fingerprint.split(":")
+    return [timeframe, *rest]
+
+
+def state_of(backtest: Backtest) -> str:
+    """`done`, `failed`, `cancelled`, `queued` or `running`: its own end, else its job's."""
+    if backtest.finished_at:
+        return "failed" if backtest.failure else "done"
+    return backtest.job.state if backtest.job else Job.State.CANCELLED
