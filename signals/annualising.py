@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 from statistics import median
 
-from django.utils import timezone
-
 from marketdata import calendars
 from marketdata.models import Asset, AssetClass, Timeframe
 
-YEARS = 10  # that a market's sessions are counted over
+# The years over which a market's sessions are counted: fixed, so that a result does not change with the calendar year.
+FIRST, LAST = 2000, 2019
 DAY = 86_400
 _ROUND_THE_CLOCK, _EXCHANGE = (365, DAY), (252, 23_400)  # sessions a year, seconds a session
 
@@ -34,8 +33,7 @@ def year_of(asset: Asset, timeframe: Timeframe) -> Year:
     sessions = calendars.Book().sessions(code)
     if sessions is None:
         return of_sessions(*_EXCHANGE, timeframe, "252 sessions of 6.5 hours, as its calendar is not known")
-    this_year = timezone.now().year
-    first, last = date(this_year - YEARS, 1, 1).toordinal(), date(this_year, 1, 1).toordinal()
+    first, last = date(FIRST, 1, 1).toordinal(), date(LAST + 1, 1, 1).toordinal()
     epoch = date(1970, 1, 1).toordinal()
     inside = [place for place, day in enumerate(sessions.days) if first <= day + epoch < last]
     years = len({date.fromordinal(sessions.days[place] + epoch).year for place in inside})

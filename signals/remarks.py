@@ -194,7 +194,7 @@ def _about_data(candles: Candles, kind: Kind, params: dict[str, Any]) -> list[Re
         )
     if faults.get("dividends"):
         found.append(
-            Remark("dividends", "note", f"No dividends {where.split()[1]} are known here, so none are counted.")
+            Remark("dividends", "note", f"No dividends of {candles.symbol} are known here, so none are counted.")
         )
     if (warmup := kind.warmup(params)) > candles.begin:
         late = counted(warmup - candles.begin, "bar")
