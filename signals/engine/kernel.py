@@ -181,12 +181,8 @@ def _finer(state, a, t, o, hi, lo, terms, totals, log, fine_open, fine_high, fin
         if state[HELD, a] == 0.0:
             break
     if state[HELD, a] > 0.0:
-        before = totals[CLOSED]
         _inside(state, a, t, o, hi, lo, terms, totals, log, 1.0, True)
-        if before == closed:
-            return
-    if totals[DOUBTFUL] == doubtful:
-        totals[RESOLVED] += 1
+    totals[RESOLVED] += (totals[CLOSED] - closed) - (totals[DOUBTFUL] - doubtful)
 
 
 @compiled

@@ -718,6 +718,41 @@ stop_loss=0.05 take_profit_1=0.05
 = 10 1@100 1@93 stop_loss
 = equity 930 resolved 1
 
+# Finer candles: the first target, and then the second
+stop_loss=0.05 take_profit_1=0.05 take_profit_2=0.1
+100 101  99 100 long
+100 111  94 100
+. 100 106  99 105
+. 105 111 104 110
+. 110 110  94 100
+= 5 1@100 1@105 take_profit_1
+= 5 1@100 1@110 take_profit_2
+= equity 1075 resolved 2
+
+# Finer candles: the first target, and then the stop
+stop_loss=0.05 take_profit_1=0.05 take_profit_2=0.1
+100 101  99 100 long
+100 111  94 100
+. 100 106  99 105
+. 105 106  94  95
+.  95 111  95 100
+= 5 1@100 1@105 take_profit_1
+= 5 1@100 1@95 stop_loss
+= equity 1000 resolved 2
+
+# Finer candles: the first target is known, what came then is not
+stop_loss=0.05 take_profit_1=0.05 take_profit_2=0.1
+100 101  99 100 long
+100 111  94 100
+. 100 106  99 105
+. 105 111  94 100
+= 5 1@100 1@105 take_profit_1
+= 5 1@100 1@95 stop_loss ambiguous
+= equity 1000 ambiguous 1 resolved 1
+~ 5 1@100 1@105 take_profit_1
+~ 5 1@100 1@110 take_profit_2 ambiguous
+~ equity 1075 ambiguous 1 resolved 1
+
 # Where there is no riddle finer candles are not asked
 stop_loss=0.05 take_profit_1=0.05
 100 101  99 100 long
