@@ -213,8 +213,9 @@ def _quantity(price, equity, room, stop, terms):
         return 0.0
     if lot > 0.0:
         lots = floor(quantity / lot)
-        more = (lots + 1.0) * lot  # a division that ends just below a whole number
-        if more <= quantity * (1 + 1e-15) and more * price + max(rate * more * price, least) <= budget:
+        more = (lots + 1.0) * lot  # a division that ends just below a whole number, as 0.3 / 0.1 does
+        close = 1 + 1e-12
+        if more <= quantity * close and more * price + max(rate * more * price, least) <= budget * close:
             lots += 1.0
         return lots * lot
     while quantity * price + max(rate * quantity * price, least) > budget:

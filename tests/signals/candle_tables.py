@@ -1106,6 +1106,13 @@ cash=1 lot=0.1
 1 1.1 0.9 1
 = 1 1@1 open@1
 = equity 1
+
+# Three tenths are three tenths
+cash=30 lot=0.1
+100 101  99 100 long
+100 101  99 100
+= 0.3 1@100 open@100
+= equity 30
 """
 
 ACTIONS = """
