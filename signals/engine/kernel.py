@@ -228,7 +228,7 @@ def _stop_of(s, price, wanted, terms):
     """The stop-loss of an entry: the strategy's own level, else the fraction of the price, else none."""
     if not isnan(wanted):
         return wanted
-    return price * (1.0 - s * terms[LOSS]) if terms[LOSS] < inf else -s * inf
+    return price - s * price * terms[LOSS] if terms[LOSS] < inf else -s * inf
 
 
 @compiled
@@ -236,7 +236,7 @@ def _enter(state, a, t, price, worth, gross, terms, totals):
     """Enter as is wanted, as far as the account can pay. What it adds to the gross exposure, costs included."""
     s = state[WANT, a]
     stop, why = _stop_of(s, price, state[WANT_STOP, a], terms), STOP_LOSS
-    trail = price * (1.0 - s * terms[TRAIL])
+    trail = price - s * price * terms[TRAIL]
     if s * trail > s * stop:
         stop, why = trail, TRAILING_STOP
     quantity = _quantity(price, worth, worth - gross, stop, terms) if price > 0.0 else 0.0
@@ -252,8 +252,9 @@ def _enter(state, a, t, price, worth, gross, terms, totals):
     state[STOP, a] = stop
     state[STOP_REASON, a] = why
     state[RISK, a] = abs(price - stop) if abs(stop) != inf else nan
-    state[TARGET_1, a] = price * (1.0 + s * terms[PROFIT_1])
-    state[TARGET_2, a] = price * (1.0 + s * terms[PROFIT_2])
+    # price + price × f, not price × (1 + f): ten per cent on 100 is 110, and not 110.00000000000001.
+    state[TARGET_1, a] = price + s * price * terms[PROFIT_1]
+    state[TARGET_2, a] = price + s * price * terms[PROFIT_2]
     state[FEES, a] = cost
     state[PAID, a] = 0.0
     state[BEST, a] = price
@@ -328,7 +329,7 @@ def _moved_on(state, a, hi, lo, terms):
         state[WORST, a] = low
     if s * high > s * state[BEST, a]:
         state[BEST, a] = high
-        trail = high * (1.0 - s * terms[TRAIL])
+        trail = high - s * terms[TRAIL] * high
         if s * trail > s * state[STOP, a]:
             state[STOP, a] = trail
             state[STOP_REASON, a] = TRAILING_STOP
@@ -394,7 +395,7 @@ def _calm(opens, highs, lows, closes, entries, exits, t, until, state, money, te
     s, held = state[SIDE, 0], state[HELD, 0]
     stop, why, first, second = state[STOP, 0], state[STOP_REASON, 0], state[TARGET_1, 0], state[TARGET_2, 0]
     best, worst, lasted, hold = state[BEST, 0], state[WORST, 0], state[BARS, 0], terms[HOLD]
-    kept = 1.0 - s * terms[TRAIL]
+    back = s * terms[TRAIL]
     out = 1 if s > 0.0 else 2
     marking = len(equity) > 0
     begin = t
@@ -412,7 +413,7 @@ def _calm(opens, highs, lows, closes, entries, exits, t, until, state, money, te
             worst = low
         if s * high > s * best:
             best = high
-            trail = high * kept
+            trail = high - back * high
             if s * trail > s * stop:
                 stop, why = trail, TRAILING_STOP
         lasted += 1.0

@@ -292,6 +292,14 @@ stop_loss=0.05 lot=0
 """
 
 TARGETS = """
+# A target fills at its price
+take_profit_1=0.1
+100 101  99 100 long
+100 109  99 105
+105 110 104 106
+= 10 1@100 2@110 take_profit_1 mfe=0.10
+= equity 1100
+
 # The bar of the entry can reach the target
 take_profit_1=0.1
 100 101  99 100 long
