@@ -1,10 +1,14 @@
 """Kinds of strategies: the built-in ones through the battery, what a rule's answer becomes, packages of one's own."""
 
+import re
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from signals import indicators
 from signals.strategies import builtin, registry
 from signals.strategies.deciding import StrategyFault, decide, warmup_of
 from signals.strategies.declaring import BadDeclaration, BadParameters, Kind, Parameter, Rule
@@ -66,8 +70,6 @@ class TestGoogle:
             assert np.isfinite(found.stops[bar]) == (found.entries[bar] != 0)
 
     def test_a_turtles_stop_is_two_n_from_the_close(self):
-        from signals import indicators
-
         bars = google()
         found = decide(builtin.DONCHIAN, {"atr": 20, "stop": 2}, bars)
         n = indicators.atr(bars.high, bars.low, bars.close, 20)
@@ -77,8 +79,6 @@ class TestGoogle:
             assert found.stops[bar] == pytest.approx(bars.close[bar] - found.entries[bar] * 2 * n[bar])
 
     def test_rsi_reversion_leaves_at_its_level(self):
-        from signals import indicators
-
         found = decide(builtin.RSI_REVERSION, {}, google())
         rsi = indicators.rsi(google().close, 14)
         for bar in where(found.entries == 1):
@@ -299,3 +299,43 @@ def test_packages_that_are_broken_are_told_of_and_the_others_work(packages):
     assert "strange:KINDS offers a int, not a Kind." in told
     assert "absent:NOTHING could not be loaded" in told
     assert "again:KINDS offers 'sma-cross', which chronos has already." in told
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "strategies.md"
+
+
+def test_the_page_about_strategies_of_ones_own_does_what_it_says(packages, capsys):
+    page = PAGE.read_text()
+    (project,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    package, guard = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    offered = tomllib.loads(project)["project"]["entry-points"]["chronos.strategies"]["mine"]
+    module, offers = offered.split(":")
+    packages(module, package, offers)
+    kind = registry.kind_named("momentum")
+    assert list(registry.kinds())[-1] == "momentum"
+    assert kind.origin == "my_strategies 1.2"
+    assert not registry.faults()
+    names = {"bars": google()}
+    exec(guard, names)  # the page's own
+    assert names["report"].sound
+    assert names["report"].decisions > 10
+    assert "It only looks back" in capsys.readouterr().out
+
+    class TestMomentum(StrategyContract):
+        pass
+
+    TestMomentum.kind = kind
+    battery = TestMomentum()
+    for name in dir(battery):
+        if name.startswith("test_"):
+            getattr(battery, name)()
+
+
+def test_the_page_knows_every_indicator_and_its_warmup():
+    page = PAGE.read_text()
+    rows = {name: row for row, name in re.findall(r"^(\| `(\w+)\(.*)$", page, re.MULTILINE)}
+    assert list(rows) == list(indicators.INDICATORS)
+    for name, indicator in indicators.INDICATORS.items():
+        warmup = indicator.warmup(*[20 if one.default is None else one.default for one in indicator.settings])
+        assert indicator.summary in rows[name]
+        assert rows[name].endswith(f"| {warmup}{' (recursive)' if indicator.recursive else ''} |")
