@@ -59,7 +59,7 @@ GROUPS = (
         Measure("peak_equity", "Peak equity", "currency", None,
                 "The highest close; nobody knew at the time that it was."),
         Measure("bars", "Bars", "bars", None,
-                "How many candles the run went through, warmup included."),
+                "Candles from the start of the run to its end; warmup that lies before the start does not count."),
         Measure("years", "Years", "years", None,
                 "The bars, by how many a year of the asset's calendar has."),
     )),

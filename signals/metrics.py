@@ -112,27 +112,23 @@ def bar_returns(equity: "Floats") -> "Floats":
 
 
 def _gain(equity: "Floats", cash: float, periods_per_year: float) -> dict[str, Any]:
-    final = float(equity[-1])
+    final, bars = float(equity[-1]), len(equity) - 1
     return {
         "total_return": final / cash - 1,
-        "cagr": _yearly_rate(final / cash, len(equity) - 1, periods_per_year),
+        "cagr": _yearly_rate(final / cash, periods_per_year / bars) if bars else None,
         "final_equity": final,
         "peak_equity": max(cash, float(equity.max())),
         "bars": len(equity),
-        "years": (len(equity) - 1) / periods_per_year,
+        "years": bars / periods_per_year,
     }
 
 
-def _yearly_rate(growth: float, bars: int, periods_per_year: float) -> float | None:
-    """The growth of so many bars as that of a year; −1 if nothing is left, or less."""
-    if not bars:
-        return None
-    return _power(growth, periods_per_year / bars) if growth > 0 else -1.0
-
-
-def _power(growth: float, years: float) -> float | None:
+def _yearly_rate(growth: float, times: float) -> float | None:
+    """What so much growth, so many times a year, is in a year; −1 if it leaves nothing, or less."""
+    if growth <= 0:
+        return -1.0
     try:
-        return math.expm1(years * math.log(growth))
+        return math.expm1(times * math.log(growth))
     except OverflowError:  # of a few minutes, taken for a year
         return None
 
@@ -337,7 +333,7 @@ def _compared(
     aside = moves - spread.mean
     beta = _dot(aside, returns) / _dot(aside, aside)
     growth = 1 + float(returns.mean()) - beta * spread.mean
-    return (_power(growth, periods_per_year) if growth > 0 else None), beta, information
+    return _yearly_rate(growth, periods_per_year), beta, information
 
 
 def _certainty(returns: "Floats") -> dict[str, Any]:
