@@ -82,9 +82,7 @@ def _about_fills(terms: Terms, result: Result, best: Result | None, candles: Can
         )
     if result.resolved:
         found.append(
-            Remark(
-                "resolved", "note", f"Finer candles decided what came first in {counted(result.resolved, 'candle')}."
-            )
+            Remark("resolved", "note", f"Finer candles decided what came first in {counted(result.resolved, 'exit')}.")
         )
     if result.ruined:
         found.append(

@@ -153,7 +153,13 @@ def code_version(kind: Kind) -> str:
     """Chronos' version, and a digest of the code that a result of this kind depends on."""
     folder = Path(__file__).parent
     sources = [*sorted((folder / "engine").glob("*.py")), *sorted((folder / "strategies").glob("*.py"))]
-    sources += [folder / "indicators.py", folder / "candles.py", folder / "running.py", folder / "metrics.py"]
+    sources += [
+        folder / "indicators.py",
+        folder / "candles.py",
+        folder / "running.py",
+        folder / "metrics.py",
+        folder / "overfitting.py",
+    ]
     if own := inspect.getsourcefile(kind.decide):
         sources.append(Path(own))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in dict.fromkeys(sources))).hexdigest()
