@@ -209,7 +209,7 @@ def _quantity(price, equity, room, stop, terms):
         if not distance > 0.0 or distance == inf:
             return 0.0
         quantity = min(quantity, terms[SIZE] * equity / distance)
-    if not quantity > 0.0:
+    if not quantity * price > 1e-12 * equity:  # what rounding left of an account that is spent
         return 0.0
     if lot > 0.0:
         lots = floor(quantity / lot)

@@ -1330,6 +1330,13 @@ sizing=fraction:0.5
 = 0: 10 1@100 open@110
 = equity 1100
 
+# Nothing is left in fractions, too, though a rounding leaves a ten-million-millionth
+lot=0 fee_rate=0.25
+22 23 21 22 long | 50 51 49 50 long
+22 23 21 22      | 50 51 49 50
+= 0: 36.36363636363636 1@22 open@22
+= equity 800 fees 200
+
 # The third of three gets what is left
 sizing=fraction:0.4
 100 101 99 100 long | 50 51 49 50 long | 20 21 19 20 long
