@@ -1,11 +1,19 @@
-"""The long work of this floor: backtests."""
+"""The long work of this floor: backtests, and whether strategies only look back."""
+
+from typing import Any
 
 from celery.signals import worker_init
 from pydantic import BaseModel, Field
 
+from chronos.core import jobs
 from chronos.core.jobs import Outcome, Run, job
+from chronos.core.models import Job, JobLine, User
+from marketdata.models import Asset, Timeframe
 from signals import backtests
+from signals.engine.terms import Impossible
 from signals.models import Backtest
+from signals.strategies import registry
+from signals.strategies.declaring import BadParameters
 
 
 class OfBacktest(BaseModel):
@@ -28,6 +36,44 @@ def run_backtest(params: OfBacktest, run: Run) -> Outcome:
     ended = backtests.perform(wanted, run.acting, run.step)
     result = {"backtest_id": ended.backtest.pk}
     return Outcome(ended.summary, "failed" if ended.failed else "done", result)
+
+
+class CheckStrategy(BaseModel):
+    kind: str = Field(max_length=100)
+    parameters: dict[str, Any] = {}
+    asset_id: int = Field(ge=1, le=2**63 - 1)
+    timeframe: Timeframe = Timeframe.D1
+
+
+@job("check-strategy", CheckStrategy)
+def run_check_strategy(params: CheckStrategy, run: Run) -> Outcome:
+    """Whether a strategy only looks back, tried on an asset's candles; the report is the job's result."""
+    from signals import bias, candles
+    from signals.strategies.deciding import StrategyFault
+
+    asset = Asset.objects.filter(pk=params.asset_id).first()
+    if asset is None:
+        return Outcome("The asset is not there any more.", "failed")
+    run.step(0, 1, f"Asking about beginnings of {asset} {params.timeframe}")
+    try:
+        kind = registry.kind_named(params.kind)
+        found = candles.stored(asset, params.timeframe, None, None, 0)
+        report = bias.check(kind, params.parameters, found.bars)
+    except (BadParameters, Impossible, StrategyFault, registry.UnknownKind) as error:
+        return Outcome(str(error), "failed")
+    run.step(1, 1, "")
+    run.say(report.text, JobLine.Level.INFO if report.sound else JobLine.Level.WARNING)
+    return Outcome(report.text, "done" if report.sound else "failed", report.as_data())
+
+
+def check_strategy(wanted: CheckStrategy, asset: Asset, user: User, url: str = "") -> Job:
+    """Start the check for a person; the one that is already under way if there is one. Raises `BadParameters` and
+    `registry.UnknownKind`."""
+    kind = registry.kind_named(wanted.kind)
+    kind.checked(wanted.parameters)
+    return jobs.start(
+        "check-strategy", wanted, owner=user, subject=f"{kind.label} on {asset} {wanted.timeframe}", subject_url=url
+    )
 
 
 @worker_init.connect

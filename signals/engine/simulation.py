@@ -26,6 +26,9 @@ def simulate(market: Market, decisions: Decisions, terms: Terms, *, optimistic: 
     check(terms, has_stops=decisions.stops is not None)
     assets, bars = market.shape
     _fits(market, decisions)
+    _means_something(decisions)
+    if market.fine is not None and bars:
+        _lies_within(market.fine, market)
     nothing = np.empty((assets, 0))
     fine = market.fine or _no_fine(assets)
     equity, cash, gross = np.empty(bars), np.empty(bars), np.empty(bars)
@@ -83,6 +86,21 @@ def _fits(market: Market, decisions: Decisions) -> None:
     for name, array in arrays.items():
         if array is not None and array.shape != market.shape:
             raise Impossible(name, f"{name} has the shape {array.shape}, the opens {market.shape}: align them.")
+
+
+def _means_something(decisions: Decisions) -> None:
+    for name, codes, low, high in (("entries", decisions.entries, -1, 1), ("exits", decisions.exits, 0, 3)):
+        if codes.size and (codes.min() < low or codes.max() > high):
+            raise Impossible(name, f"{name} has codes beyond {low} to {high}, which mean nothing.")
+
+
+def _lies_within(fine: Fine, market: Market) -> None:
+    """The kernel reads where it is told to, whatever lies there."""
+    candles = len(fine.open)
+    same = all(len(column) == candles for column in (fine.high, fine.low, fine.close))
+    shaped = fine.first.shape == fine.after.shape == market.shape
+    if not same or not shaped or fine.first.min() < 0 or fine.after.max() > candles:
+        raise Impossible("fine", "The finer candles don't fit the bars that they are said to lie in: align them.")
 
 
 def _floats(array: Floats) -> Floats:

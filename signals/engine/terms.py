@@ -145,7 +145,8 @@ class Decisions:
     """What a strategy decides on the completed bar; it is done at the asset's next open.
 
     `entries` (A, T) int8: 1 to enter long, -1 short, 0 nothing. `exits` (A, T) int8: 1 leaves a long, 2 a short, 3
-    either. An entry against an open position closes it first, if its direction is allowed. `stops` (A, T) float64 or
+    either. An entry against an open position closes it first, if its direction is allowed; one in its direction does
+    nothing, not even where the bar also leaves it. `stops` (A, T) float64 or
     None: with an entry, the absolute price of its stop-loss (NaN for none); it overrides `Exits.stop_loss`.
     """
 

@@ -3,18 +3,17 @@
 import argparse
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
 
 from chronos.core import figures
-from marketdata.management.arguments import Explained, moment
-from marketdata.models import Asset, Timeframe
+from marketdata.management.arguments import Explained
 from marketdata.providers.tabular import FileError
 from signals.engine.terms import Costs, Exits, Impossible, Sizing, Terms
+from signals.management import arguments
 from signals.strategies import registry
-from signals.strategies.declaring import BadParameters, Kind
+from signals.strategies.declaring import BadParameters
 
 EXPLANATION = """
 strategies and their parameters:
@@ -39,15 +38,9 @@ class Command(Explained):
     help = "Backtest a strategy on a stored asset's candles or a file's."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.epilog = EXPLANATION.format(strategies="\n".join(_told(kind) for kind in registry.kinds().values()))
+        parser.epilog = EXPLANATION.format(strategies=arguments.kinds_told())
+        arguments.add_arguments(parser)
         argument = parser.add_argument
-        argument("strategy", metavar="STRATEGY", help=f"one of {' '.join(registry.kinds())}")
-        argument("source", metavar="SYMBOL|FILE", help="a stored asset, such as NVDA, or a CSV or Parquet file")
-        argument("--timeframe", metavar="TIMEFRAME",
-                 help=f"one of {' '.join(Timeframe.values)} (default: 1d, of a file what it says)")  # fmt: skip
-        argument("--start", type=moment, metavar="WHEN", help="first open, such as 2015-01-01 (default: the first)")
-        argument("--end", type=moment, metavar="WHEN", help="first open that is not wanted (default: none)")
-        argument("--param", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="of the strategy")
         argument("--cash", type=float, default=Terms.cash, help="at the start (default: 10000)")
         argument("--fee-rate", type=float, default=0.0, metavar="FRACTION", help="of each side (default: 0)")
         argument("--fee-minimum", type=float, default=0.0, metavar="MONEY", help="of each order (default: 0)")
@@ -79,25 +72,16 @@ class Command(Explained):
             self._tell(report)
 
     def _run(self, options: dict[str, Any]) -> Any:
-        from signals import candles, running
+        from signals import running
         from signals.strategies.deciding import StrategyFault, warmup_of
 
         kind = registry.kind_named(options["strategy"])
-        params = kind.checked(_named(options["param"]))
+        params = arguments.parameters(kind, options["param"])
         terms = _terms(options)
-        start, end = options["start"], options["end"]
-        benchmark = _asset(options["benchmark"]) if options["benchmark"] else None
-        path = Path(options["source"])
-        asset = None
+        benchmark = arguments.asset_called(options["benchmark"]) if options["benchmark"] else None
         try:
-            if path.is_file():
-                wanted = options["timeframe"] or ""
-                found = candles.from_file(path, wanted, start, end, warmup_of(kind, params))
-            else:
-                asset = _asset(options["source"])
-                timeframe = _timeframe(options["timeframe"] or "1d")
-                found = candles.stored(asset, timeframe, start, end, warmup_of(kind, params))
-            return running.run(kind, params, found, terms, asset=asset, benchmark=benchmark)
+            candles, asset = arguments.read(options, warmup_of(kind, params))
+            return running.run(kind, params, candles, terms, asset=asset, benchmark=benchmark)
         except StrategyFault as error:
             raise CommandError(str(error)) from None
 
@@ -145,21 +129,6 @@ def sizing(text: str) -> Sizing:
         raise argparse.ArgumentTypeError(f"{text!r} is no sizing; write fraction:1, amount:1000 or risk:0.01") from None
 
 
-def _told(kind: Kind) -> str:
-    several = ", ".join(f"{one.name}={one.default}" for one in kind.parameters) or "no parameters"
-    return f"  {kind.name:<20} {several}"
-
-
-def _named(pairs: list[str]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise CommandError(f"{pair!r} is no parameter; write NAME=VALUE, such as fast=20.")
-        found[name.strip()] = value.strip()
-    return found
-
-
 def _terms(options: dict[str, Any]) -> Terms:
     return Terms(
         cash=options["cash"],
@@ -177,19 +146,6 @@ def _terms(options: dict[str, Any]) -> Terms:
         direction=options["direction"],
         close_at_end=options["close_at_end"],
     )
-
-
-def _asset(text: str) -> Asset:
-    found = Asset.objects.called(text).order_by("is_sample").first()
-    if found is None:
-        raise CommandError(f"There is no file and no asset called {text}; fetch or import it first.")
-    return found
-
-
-def _timeframe(text: str) -> Timeframe:
-    if text not in Timeframe.values:
-        raise CommandError(f"{text!r} is no timeframe; choose one of {' '.join(Timeframe.values)}.")
-    return Timeframe(text)
 
 
 def _plain(report: Any) -> dict[str, Any]:
