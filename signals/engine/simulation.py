@@ -30,7 +30,7 @@ def simulate(market: Market, decisions: Decisions, terms: Terms, *, optimistic: 
     if market.fine is not None and bars:
         _lies_within(market.fine, market)
     nothing = np.empty((assets, 0))
-    fine = market.fine or _no_fine(assets)
+    fine = market.fine or no_fine(assets)
     equity, cash, gross = np.empty(bars), np.empty(bars), np.empty(bars)
     log, totals = kernel.simulate(
         _floats(market.open), _floats(market.high), _floats(market.low), _floats(market.close),
@@ -107,7 +107,8 @@ def _floats(array: Floats) -> Floats:
     return np.ascontiguousarray(array, np.float64)
 
 
-def _no_fine(assets: int) -> Fine:
+def no_fine(assets: int) -> Fine:
+    """What the kernel takes where there are no finer candles."""
     none = np.empty(0)
     places = np.empty((assets, 0), np.int64)
     return Fine(none, none, none, none, places, places)
