@@ -11,6 +11,9 @@ which the value with which the recursion was started weighs `SEED_WEIGHT` or les
 same value wherever the data begins, but for one part in ten thousand of the first error: less than a tick of a price,
 a hundredth of a point of an RSI. It follows from the smoothing by `_forgotten`, and `tests/signals/test_indicators.py`
 measures it.
+
+**Equal** is what differs by no more than `ROUNDING`. Averages of prices that stand still are the same number, added up
+in different ways: without this, a fast average would cross a slow one by its sixteenth digit, and a strategy trade.
 """
 
 import inspect
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from signals.engine.terms import Flags, Floats
 
 SEED_WEIGHT = 1e-4
+ROUNDING = 1e-12  # two sums of the same prices, added in another order, differ by less than this part
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -361,38 +365,56 @@ def before(values: "Floats", bars: int = 1) -> "Floats":
     return shifted
 
 
+@_told("Above", warmup=lambda: 0)
+def above(one: "Floats", other: "Floats | float") -> "Flags":
+    """Where `one` is greater by more than rounding. False where either is NaN."""
+    difference, margin = _apart(one, other)
+    return difference > margin
+
+
+@_told("Below", warmup=lambda: 0)
+def below(one: "Floats", other: "Floats | float") -> "Flags":
+    """Where `one` is less by more than rounding. False where either is NaN."""
+    difference, margin = _apart(one, other)
+    return difference < -margin
+
+
 @_told("Crosses above", warmup=lambda: 1)
 def crossed_above(one: "Floats", other: "Floats | float") -> "Flags":
     """Where `one` is above `other` and was below it on the bar before. Strict on both bars: from equal to above is no
     crossing. False where either is NaN."""
-    import numpy as np
-
-    crossed = np.zeros(len(one), bool)
-    above, below = np.greater(one, other), np.less(one, other)
-    np.logical_and(above[1:], below[:-1], out=crossed[1:])
-    return crossed
+    difference, margin = _apart(one, other)
+    return _then(difference < -margin, difference > margin)
 
 
 @_told("Rises above", warmup=lambda: 1)
 def rose_above(one: "Floats", other: "Floats | float") -> "Flags":
     """Where `one` is above `other` and was below it or equal on the bar before. False where either is NaN."""
-    import numpy as np
-
-    rose = np.zeros(len(one), bool)
-    above, not_above = np.greater(one, other), np.less_equal(one, other)
-    np.logical_and(above[1:], not_above[:-1], out=rose[1:])
-    return rose
+    difference, margin = _apart(one, other)
+    return _then(difference <= margin, difference > margin)
 
 
 @_told("Falls below", warmup=lambda: 1)
 def fell_below(one: "Floats", other: "Floats | float") -> "Flags":
     """Where `one` is below `other` and was above it or equal on the bar before. False where either is NaN."""
+    difference, margin = _apart(one, other)
+    return _then(difference >= -margin, difference < -margin)
+
+
+def _apart(one: "Floats", other: "Floats | float") -> "tuple[Floats, Floats]":
+    """By how much they differ, and how much of that is rounding."""
     import numpy as np
 
-    fell = np.zeros(len(one), bool)
-    below, not_below = np.less(one, other), np.greater_equal(one, other)
-    np.logical_and(below[1:], not_below[:-1], out=fell[1:])
-    return fell
+    return np.subtract(one, other), np.abs(other) * ROUNDING
+
+
+def _then(was: "Flags", now: "Flags") -> "Flags":
+    """Where `was` held on the bar before and `now` does."""
+    import numpy as np
+
+    found = np.zeros(len(now), bool)
+    np.logical_and(was[:-1], now[1:], out=found[1:])
+    return found
 
 
 def _copy(values: "Floats") -> "Floats":

@@ -81,12 +81,11 @@ RSI_REVERSION = Kind(
 
 def _bollinger_breakout(bars: Bars, p: Params) -> Rule:
     upper, middle, lower = indicators.bollinger(bars.close, p["period"], p["deviations"])
-    wide = upper > lower  # bands without width are a price that stood still; what crosses them then is rounding
     return Rule(
-        enter_long=indicators.rose_above(bars.close, upper) & wide,
-        exit_long=bars.close < middle,
-        enter_short=indicators.fell_below(bars.close, lower) & wide,
-        exit_short=bars.close > middle,
+        enter_long=indicators.rose_above(bars.close, upper),
+        exit_long=indicators.below(bars.close, middle),
+        enter_short=indicators.fell_below(bars.close, lower),
+        exit_short=indicators.above(bars.close, middle),
     )
 
 

@@ -201,7 +201,15 @@ class Kind:
             except ValueError as error:
                 problems[name] = str(error)
         if not problems:
-            problems = self.check(values)
+            problems = self._disagreeing(values)
         if problems:
             raise BadParameters(problems)
         return values
+
+    def _disagreeing(self, values: dict[str, Value]) -> dict[str, str]:
+        """What `check` finds; that it fails is a problem, too, and not the asker's."""
+        try:
+            return dict(self.check(values))
+        except Exception as error:
+            told = f"{self.label} can't check its parameters: {type(error).__name__}: {str(error)[:200]}."
+            raise BadParameters({next(iter(values), "parameters"): f"{told} Tell its author."}) from error

@@ -102,6 +102,18 @@ class StrategyContract:
                 found = decide(self.kind, params, bars_of(np.full(600, 10.1), spread=0))
                 assert not found.entries.any()
 
+    def test_prices_that_come_to_a_stand_are_no_reason_once_they_are_all_that_is_seen(self):
+        """Whatever it averages is then one number, added up in different ways: rounding must not decide."""
+        if self.kind.anchored:
+            return
+        for seed in range(25):
+            moving = 50 + np.random.default_rng(seed).normal(0, 0.1, 250).cumsum().round(2)
+            bars = bars_of(np.concatenate([moving, np.full(250, moving[-1])]), spread=0)
+            for params in self.samples:
+                longest = max((value for value in self.kind.checked(params).values() if type(value) is int), default=0)
+                found = decide(self.kind, params, bars, warmup=False)
+                assert not found.entries[248 + longest :].any(), params
+
     def test_it_writes_to_nothing_it_was_given(self):
         bars = walk(300)
         kept = [getattr(bars, name).copy() for name in ("open", "high", "low", "close", "volume")]

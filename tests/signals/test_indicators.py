@@ -13,7 +13,7 @@ from signals.indicators import INDICATORS
 from tests.signals.candles import bars_of, candles, google, walk
 
 RECURSIVE = [name for name, one in INDICATORS.items() if one.recursive]
-COMPARED = ("crossed_above", "rose_above", "fell_below")
+COMPARED = ("above", "below", "crossed_above", "rose_above", "fell_below")
 
 
 def inputs(indicator, bars):
@@ -210,6 +210,15 @@ def test_crossing_is_strict_on_both_bars_and_rising_above_is_not():
     assert indicators.rose_above(one, other).tolist() == [False, False, True, False, True, False, False]
     assert indicators.rose_above(one, 2.0).tolist() == indicators.rose_above(one, other).tolist()
     assert indicators.fell_below(-one, -2.0).tolist() == indicators.rose_above(one, 2.0).tolist()
+
+
+def test_what_differs_by_rounding_is_equal():
+    one = np.array([1.0, 3.0, 3.0 + 1e-13, 3.0 - 1e-13, 3.1, -3.0 + 1e-13])
+    other = np.array([2.0, 3.0, 3.0, 3.0, 3.0, -3.0])
+    assert indicators.above(one, other).tolist() == [False, False, False, False, True, False]
+    assert indicators.below(one, other).tolist() == [True, False, False, False, False, False]
+    assert indicators.crossed_above(one, other).tolist() == [False] * 6
+    assert indicators.rose_above(one, other).tolist() == [False, False, False, False, True, False]
 
 
 def test_before_is_the_value_of_bars_before():

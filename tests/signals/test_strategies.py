@@ -1,12 +1,16 @@
 """Kinds of strategies: the built-in ones through the battery, what a rule's answer becomes, packages of one's own."""
 
+import json
 import re
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from signals import indicators
 from signals.strategies import builtin, registry
@@ -132,6 +136,47 @@ def test_an_unknown_kind_is_told_which_there_are():
 def test_parameters_come_in_their_types_defaults_too():
     kind = of(lambda bars, p: Rule(), parameters=(Parameter("share", "Share", float, 1, 0, 2),))
     assert repr(kind.checked({})) == repr(kind.checked({"share": "1"})) == "{'share': 1.0}"
+
+
+ANYTHING = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.lists(st.integers(), max_size=2)
+)
+
+
+@given(
+    given=st.dictionaries(
+        st.sampled_from(["fast", "share", "on", "by", "other"]),
+        ANYTHING | st.sampled_from(["7", " 7 ", "7.0", "1e1", "nan", "inf", "-0", "yes", "off", "close", "٣"]),
+    )
+)
+def test_whatever_is_given_is_refused_by_name_or_becomes_what_was_declared(given):
+    parameters = (
+        Parameter("fast", "Fast", int, 10, 1, 500),
+        Parameter("share", "Share", float, 0.5, 0, 1),
+        Parameter("on", "On", bool, True),
+        Parameter("by", "By", str, "close", choices=("close", "open")),
+    )
+    kind = of(None, parameters=parameters)
+    try:
+        values = kind.checked(given)
+    except BadParameters as bad:
+        assert bad.problems.keys() <= given.keys()
+        assert all(text.endswith(".") for text in bad.problems.values())
+        return
+    assert [type(value) for value in values.values()] == [int, float, bool, str]
+    assert 1 <= values["fast"] <= 500
+    assert 0 <= values["share"] <= 1
+    assert values["by"] in ("close", "open")
+    assert (
+        kind.checked(json.loads(json.dumps(values))) == kind.checked({k: str(v) for k, v in values.items()}) == values
+    )
+
+
+@pytest.mark.parametrize("check", [lambda p: p["no"], lambda p: None, lambda p: 3])
+def test_a_faulty_check_of_parameters_is_its_authors_fault(check):
+    kind = replace(of(None, parameters=(Parameter("fast", "Fast", int, 1),)), check=check)
+    with pytest.raises(BadParameters, match=r"Mine can't check its parameters: .*Tell its author"):
+        kind.checked({})
 
 
 @pytest.mark.parametrize(
