@@ -78,7 +78,10 @@ def check_strategy(wanted: CheckStrategy, asset: Asset, user: User, url: str = "
 
 @worker_init.connect
 def _warm(**_: object) -> None:
-    """Load the kernel before the worker forks, so that no child has to: 3 ms instead of a second for a first run."""
+    """Load the kernel and TA-Lib before the worker forks, so that no child has to: 3 ms instead of a second for a first
+    run."""
+    from signals import indicators
     from signals.engine import warming
 
+    indicators.prepare()
     warming.warm()
