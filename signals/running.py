@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -160,9 +161,11 @@ def code_version(kind: Kind) -> str:
         folder / "metrics.py",
         folder / "overfitting.py",
     ]
-    if own := inspect.getsourcefile(kind.decide):
-        sources.append(Path(own))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in dict.fromkeys(sources))).hexdigest()
+    with suppress(TypeError):  # a rule may be any callable; only a function says where it is written
+        sources.append(Path(inspect.getfile(kind.decide)))
+    digest = hashlib.sha256(
+        b"".join(path.read_bytes() for path in dict.fromkeys(sources) if path.is_file())
+    ).hexdigest()
     try:
         number = version("chronos")
     except PackageNotFoundError:

@@ -67,7 +67,7 @@ class Command(Explained):
         except (Impossible, BadParameters, FileError, registry.UnknownKind) as error:
             raise CommandError(str(error)) from None
         if options["json"]:
-            self.stdout.write(json.dumps(_plain(report), default=_moment, indent=2, allow_nan=False))
+            self.stdout.write(json.dumps(_plain(report), default=_moment, allow_nan=False))
         else:
             self._tell(report)
 

@@ -49,6 +49,6 @@ class Command(Explained):
             report = bias.check(kind, params, candles.bars)
         except (Impossible, BadParameters, FileError, StrategyFault, registry.UnknownKind) as error:
             raise CommandError(str(error)) from None
-        self.stdout.write(json.dumps(report.as_data(), indent=2) if options["json"] else report.text)
+        self.stdout.write(json.dumps(report.as_data()) if options["json"] else report.text)
         if not report.sound:
             sys.exit(UNSOUND)
