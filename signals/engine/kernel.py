@@ -122,7 +122,7 @@ def _first_part(state, a, terms):
     wanted = terms[SHARE] * state[WHOLE, a]
     lot = terms[LOT]
     if lot > 0.0:
-        wanted = max(lot, floor(wanted / lot + 1e-9) * lot)
+        wanted = max(lot, floor(wanted / lot * (1 + 1e-12)) * lot)
     return held if wanted >= held * (1 - 1e-12) else wanted
 
 

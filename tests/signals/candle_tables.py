@@ -429,6 +429,13 @@ lot=0.1 take_profit_1=0.1 take_profit_2=0.2
 = 16.7 1@30 2@36 take_profit_2
 = equity 1150
 
+# All of very many lots is all of them
+cash=8785010.1 lot=0.1 take_profit_1=0.5
+1 1.1 0.9 1 long
+1 1.6 0.9 1
+= 8785010.1 1@1 1@1.5 take_profit_1
+= equity 13177515.15
+
 # The whole at the first target leaves nothing to the second
 take_profit_1=0.05 take_profit_2=0.1 take_profit_1_share=1
 100 101  99 100 long
