@@ -10,17 +10,15 @@ vectorbt lives in an environment of its own. Where it means something else:
 - An amount is without its costs there, and with them here: amounts come without fees and slippage.
 """
 
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from signals.engine.simulation import simulate
 from signals.engine.terms import Costs, Decisions, Market, Result, Sizing, Terms
+from tests.rivals import vectorbt
 
-ROOT = Path(__file__).parents[2]
 CASES = 200
 
 
@@ -45,7 +43,7 @@ def _case(seed: int, bars: int = 200) -> tuple[Market, Decisions, Terms]:
     return market, Decisions(entries, exits), replace(terms, costs=costs)
 
 
-def _rival(cases: list[tuple[Market, Decisions, Terms]], place: Path) -> dict[str, np.ndarray]:
+def _rival(cases: list[tuple[Market, Decisions, Terms]]) -> dict[str, np.ndarray]:
     def later(decided: np.ndarray) -> np.ndarray:
         return np.concatenate([np.zeros_like(decided[:, :1]), decided[:, :-1]], axis=1).T
 
@@ -59,13 +57,7 @@ def _rival(cases: list[tuple[Market, Decisions, Terms]], place: Path) -> dict[st
             f"{n}.exits": later(decisions.exits),
             f"{n}.terms": [terms.cash, terms.costs.fee_rate, terms.costs.slippage_bps / 10_000, terms.lot, amount],
         }
-    np.savez(place / "given.npz", **given)
-    python = ROOT / ".venv-rivals/bin/python"
-    assert python.exists(), "vectorbt has an environment of its own: make .venv-rivals/installed"
-    program = [python, ROOT / "tests/rivals/vectorbt_runs.py", place / "given.npz", place / "found.npz"]
-    said = subprocess.run(program, capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr
-    return dict(np.load(place / "found.npz"))
+    return vectorbt.asked("vectorbt_runs.py", given)
 
 
 def _ours(result: Result) -> np.ndarray:
@@ -82,9 +74,9 @@ def _ordered(trades: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.prove
-def test_the_same_trades_and_equity_as_vectorbt(tmp_path: Path) -> None:
+def test_the_same_trades_and_equity_as_vectorbt() -> None:
     cases = [_case(seed) for seed in range(CASES)]
-    found = _rival(cases, tmp_path)
+    found = _rival(cases)
     trades = 0
     for n, (market, decisions, terms) in enumerate(cases):
         result = simulate(market, decisions, terms)
