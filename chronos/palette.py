@@ -1,4 +1,7 @@
-"""The palette over every page: pages, universes and assets by a few letters. Composed here, where all floors meet."""
+"""The palette over every page: pages, universes, strategies and assets by a few letters.
+
+Composed here, where all floors meet.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,10 +19,12 @@ from chronos.core.hypermedia import Signed, page, wants_part
 from marketdata.directory import search
 from marketdata.directory.folding import words
 from marketdata.directory.search import Hit
+from signals import wording
+from signals.models import Strategy
 from universes.catalogue import visible
 
-ASSETS, UNIVERSES, PAGES = 8, 5, 4  # lines of each, once something is typed
-LOOKED_THROUGH = 500  # universes
+ASSETS, UNIVERSES, STRATEGIES, PAGES = 8, 5, 5, 4  # lines of each, once something is typed
+LOOKED_THROUGH = 500  # universes, and strategies
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,11 @@ _PAGES = (
     ("home", "Home", "home", "start dashboard comparison"),
     ("universes:universes", "Universes", "universes", "lists portfolios watchlists"),
     ("marketdata:assets", "Assets", "assets", "symbols tickers stocks search directory"),
+    ("signals:strategies", "Strategies", "strategies", "rules systems parameters"),
     ("marketdata:data", "Data", "data", "candles freshness gaps coverage providers keys"),
     ("core:activity", "Activity", "activity", "jobs running log progress"),
     ("universes:new", "New universe", "plus", "create add make list"),
+    ("signals:new-strategy", "New strategy", "plus", "create add make rule"),
     ("core:settings", "Settings", "settings", "profile account e-mail email name"),
     ("marketdata:validate", "Check a symbol", "search", "validate verify real ticker ask providers"),
     ("marketdata:quarantine", "Quarantine", "data", "held candles doubtful spikes release"),
@@ -63,7 +70,7 @@ _PAGES = (
     ("swagger", "API reference", "key", "openapi swagger rest documentation programs try"),
     ("core:appearance", "Appearance", "theme", "theme light dark"),
 )
-FIRST = 7
+FIRST = 8
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -99,7 +106,8 @@ def _found(request: Signed, text: str) -> list[Group]:
     more = [Line(f"All assets for “{text}”", everywhere, "search")] if found.more else []
     assets = Group("Assets" if not found.near else "Near misses", [*map(_asset, found.hits), *more])
     pages = [line for line in _pages(request.user.is_staff) if asked and line.fits(asked)][:PAGES]
-    groups = [Group("Universes", _universes(request, asked)[:UNIVERSES] if asked else []), Group("Go to", pages)]
+    own = [Group("Universes", _universes(request, asked)[:UNIVERSES]), Group("Strategies", _strategies(request, asked))]
+    groups = [*(own if asked else []), Group("Go to", pages)]
     exact = found.hits and found.hits[0].step == search.EXACT
     groups = [assets, *groups] if exact else [*groups, assets]
     return [group for group in groups if group.lines]
@@ -123,6 +131,15 @@ def _universes(request: Signed, asked: Iterable[str]) -> list[Line]:
     )
     asked = list(asked)
     return [line for line in lines if line.fits(asked)]
+
+
+def _strategies(request: Signed, asked: Sequence[str]) -> list[Line]:
+    found = Strategy.objects.of(request.user).filter(archived_at=None).only("pk", "name", "kind")
+    lines = (
+        Line(strategy.name, strategy.get_absolute_url(), "strategies", wording.label_of(strategy.kind))
+        for strategy in found[:LOOKED_THROUGH]
+    )
+    return [line for line in lines if line.fits(asked)][:STRATEGIES]
 
 
 def _asset(hit: Hit) -> Line:

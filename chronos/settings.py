@@ -263,6 +263,7 @@ CELERY_BEAT_SCHEDULER = "chronos.core.heartbeats.HeardScheduler"
 CELERY_BEAT_SCHEDULE = {
     "Wake jobs that no worker has": {"task": "chronos.core.sweep", "schedule": 15.0},
     "Purge what was deleted": {"task": "universes.purge", "schedule": 600.0},
+    "Purge deleted strategies and backtests": {"task": "signals.purge", "schedule": 600.0},
     "Forget what was answered a day ago": {"task": "chronos.core.forget", "schedule": 3600.0},
 }
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5

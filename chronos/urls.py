@@ -12,6 +12,7 @@ urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("universes/", include("universes.urls")),
+    path("", include("signals.urls")),
     path("", include("marketdata.urls")),
     path("api/v1/docs", reference.swagger, name="swagger"),
     path("api/v1/redoc", reference.redoc, name="redoc"),

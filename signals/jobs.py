@@ -1,7 +1,8 @@
-"""The long work of this floor: backtests, and whether strategies only look back."""
+"""The long work of this floor: backtests, and whether strategies only look back; and what is done beside the pages."""
 
 from typing import Any
 
+from celery import shared_task
 from celery.signals import worker_init
 from pydantic import BaseModel, Field
 
@@ -9,7 +10,7 @@ from chronos.core import jobs
 from chronos.core.jobs import Outcome, Run, job
 from chronos.core.models import Job, JobLine, User
 from marketdata.models import Asset, Timeframe
-from signals import backtests
+from signals import backtests, catalogue
 from signals.engine.terms import Impossible
 from signals.models import Backtest
 from signals.strategies import registry
@@ -74,6 +75,12 @@ def check_strategy(wanted: CheckStrategy, asset: Asset, user: User, url: str = "
     return jobs.start(
         "check-strategy", wanted, owner=user, subject=f"{kind.label} on {asset} {wanted.timeframe}", subject_url=url
     )
+
+
+@shared_task(name="signals.purge", ignore_result=True)
+def purge() -> int:
+    """Strategies and backtests that were deleted an hour ago."""
+    return catalogue.purge()
 
 
 @worker_init.connect

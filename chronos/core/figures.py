@@ -77,6 +77,11 @@ def percent(fraction: Number | None, places: int = 2) -> str:
     return _finish(f"{rounded:+,.{places}f}") if rounded else f"{0:.{places}f}"
 
 
+def ratio(value: Number | None, places: int = 2) -> str:
+    """A number without a unit that may be negative: 1.24, −0.31."""
+    return NOTHING if value is None else _finish(f"{round(float(value), places) + 0.0:.{places}f}")
+
+
 def direction(change: Number | None) -> str:
     """`gain`, `loss` or `flat`, as the style sheet calls them."""
     if change is None or abs(float(change)) < 0.00005:  # what `percent` shows as 0.00

@@ -24,6 +24,8 @@ from marketdata.models import (
     QuarantinedCandle,
     TradingCalendar,
 )
+from signals import catalogue as strategies
+from signals.models import Backtest
 from tests import cast
 from tests.browser.conftest import DESK, PHONE
 from tests.contracts.pages import addresses
@@ -107,6 +109,13 @@ def scene(house):
         added = drafts.keep(universe, stella, parse_text("AMD NEWCO x$"), "Pasted list")
         adding.confirm(added, stella)
         adding.add_all(added, stella)
+        strategy = strategies.create(stella, "A strategy with a rather long name", "sma-cross", {}, "Why it is. " * 20)
+        ended = {"finished_at": timezone.now(), "first_open": end, "last_open": end}
+        for told in (ended | {"total_return": 12.3456, "trade_count": 12}, ended | {"failure": "Too short. " * 9}, {}):
+            backtest = Backtest.objects.create(
+                owner=stella, strategy=strategy, strategy_name=strategy.name, kind=strategy.kind, asset=coin,
+                timeframe="1d", **told,
+            )  # fmt: skip
     elsewhere = SessionStore()
     elsewhere.create()
     session = UserSession.objects.create(
@@ -124,6 +133,7 @@ def scene(house):
         "list": brought.pk,
         "added": added.pk,
         "symbol": "NVDA",
+        "strategy": strategy.pk,
         "job": job.pk,
         "core_user": stella.pk,
         "core_job": job.pk,
@@ -138,6 +148,8 @@ def scene(house):
         "marketdata_providerkey": "twelvedata",
         "marketdata_providerquota": quota.pk,
         "universes_universe": universe.pk,
+        "signals_strategy": strategy.pk,
+        "signals_backtest": backtest.pk,
         "django_celery_beat_periodictask": task.pk,
         "django_celery_beat_intervalschedule": every.pk,
     }
@@ -145,6 +157,7 @@ def scene(house):
 
 # Pages whose inside is in what follows the address: a coin with gaps, a candle to decide about, both wide of the usual.
 MORE = ("/assets/BTC-USDT/", "/assets/BTC-USDT/gaps/?timeframe=1d", "/data/?state=gaps", "/data/providers/okx/",
+        "/strategies/new/?kind=sma-cross",
         "/data/quarantine/decide/?decision=release&id={marketdata_quarantinedcandle}",
         "/universes/{universe}/lists/{list}/?show=malformed", "/universes/{universe}/lists/{added}/")  # fmt: skip
 
@@ -223,6 +236,8 @@ def test_pages_with_nothing_in_them(visit):
         "/universes/new/",
         "/assets/",
         "/assets/?q=zzz",
+        "/strategies/",
+        "/strategies/new/?kind=sma-cross",
         "/data/",
         "/data/windows/",
         "/data/quarantine/",

@@ -24,7 +24,8 @@ def test_everything_is_reached_by_keyboard_alone(visit):
         catalogue.create(alice, "Core holdings")
     visitor = visit(alice)
     page = visitor.page
-    dialog, field = page.locator("#palette"), page.get_by_role("combobox", name="Find assets, universes and pages")
+    dialog = page.locator("#palette")
+    field = page.get_by_role("combobox", name="Find assets, universes, strategies and pages")
     active = page.locator("#palette [role=option][aria-selected=true]")
 
     page.keyboard.press("Control+k")
@@ -76,7 +77,7 @@ def test_enter_waits_for_the_lines_of_what_is_typed(visit):
 def test_the_same_text_is_asked_for_again_and_no_answer_is_said_where_one_looks(visit):
     load()
     page = visit(cast.alice()).page
-    field = page.get_by_role("combobox", name="Find assets, universes and pages")
+    field = page.get_by_role("combobox", name="Find assets, universes, strategies and pages")
     for _ in range(2):
         page.keyboard.press("Control+k")
         expect(page.get_by_role("option", name="Home")).to_be_visible()

@@ -23,6 +23,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "list_id": "{list}",
         "number": "1",
     },
+    "signals": {"pk": "{strategy}"},
     "marketdata": {"symbol": "{symbol}", "provider": "twelvedata", "asset_class": "stock"},
     "core:job": {"pk": "{job}"},
     "core:cancel-job": {"pk": "{job}"},
@@ -36,7 +37,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "core:revoke-token": {"pk": "{token}"},
 }
 # What names somebody's own row; the others are shared facts.
-OWN = ("{universe}", "{job}", "{passkey}", "{session}", "{token}")
+OWN = ("{universe}", "{strategy}", "{job}", "{passkey}", "{session}", "{token}")
 # Routes of Django's own that are no pages.
 PASSED_OVER = {"admin:jsi18n", "admin:view_on_site", "admin:app_list"}
 

@@ -37,6 +37,7 @@ def every(field: Battlefield) -> list[Address]:
     scene = {
         "universe": hers["universes_universe"],
         "list": hers["universes_symbollist"],
+        "strategy": hers["signals_strategy"],
         "job": hers["core_job"],
         "token": hers["core_apitoken"],
         "passkey": hers["mfa_authenticator"],

@@ -39,8 +39,8 @@ def test_it_stands_over_every_page_with_pages_before_anything_is_asked(alice):
 def test_before_one_types_there_are_pages_and_ones_own_universes(alice):
     with tenancy.acting_as(alice):
         catalogue.create(alice, "Core holdings")
-    assert lines(alice) == ["Go to", "Home", "Universes", "Assets", "Data", "Activity", "New universe", "Settings",
-                            "Universes", "Core holdings"]  # fmt: skip
+    assert lines(alice) == ["Go to", "Home", "Universes", "Assets", "Strategies", "Data", "Activity", "New universe",
+                            "New strategy", "Universes", "Core holdings"]  # fmt: skip
 
 
 def test_pages_are_found_by_what_people_call_them(alice):
