@@ -101,7 +101,7 @@ def any_terms(r: np.random.Generator) -> Terms:
             take_profit_1=first,
             take_profit_2=None if first is None else one(None, 0.12),
             take_profit_1_share=None if first is None else one(None, 0.25, 0.7, 1.0),
-            trailing_stop=one(None, None, 0.04, 0.1),
+            trailing_stop=one(None, None, 0.04, 0.08),
             max_bars=one(None, None, 1, 5),
         ),
         lot=one(1.0, 1.0, 0.0, 0.1),

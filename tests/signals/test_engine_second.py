@@ -51,5 +51,5 @@ def test_the_two_engines_agree() -> None:
 
 @pytest.mark.prove
 def test_the_two_engines_agree_on_thousands_of_cases() -> None:
-    for seed in range(1_000, 5_000):
+    for seed in range(1_000, 3_000):
         same(*case(seed, bars=20 + seed % 60), name=f"case {seed}")
