@@ -22,6 +22,7 @@ from chronos.core import api as core
 from chronos.core import gate, jobs
 from chronos.core.envelope import Plainly, Problem, Refused
 from marketdata import api as marketdata
+from signals import api as signals
 from universes import api as universes
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ TAGS = [
     {"name": "candles", "description": "Market data, and what is missing or doubtful of it."},
     {"name": "upkeep", "description": "How an asset's candles are kept: coverage, gaps, what was asked, what is held."},
     {"name": "data", "description": "The state of all data, and whom Chronos asks."},
+    {"name": "strategies", "description": "Rules with the parameters you chose, and the kinds that there are."},
     {"name": "jobs", "description": "Long work: started, watched, stopped, done again."},
 ]
 
@@ -134,6 +136,7 @@ api = _Api(
 api.add_router("", core.router)
 api.add_router("", marketdata.router)
 api.add_router("", universes.router)
+api.add_router("", signals.router)
 
 
 # --- What others raise -------------------------------------------------------------------------------------------
@@ -190,6 +193,7 @@ HANDLERS: dict[type[Exception], Callable[[Any], Refused]] = {
     RawPostDataException: lambda error: gate.no_form(),
     jobs.BudgetSpent: core.budget_spent,
     **{kind: _fixed(*how) for floor in (core, marketdata, universes) for kind, how in floor.REFUSED.items()},
+    **signals.HANDLERS,
     Exception: _fault,
 }  # fmt: skip
 for kind, make in HANDLERS.items():

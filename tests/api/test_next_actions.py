@@ -63,12 +63,15 @@ def test_whatever_is_offered_can_be_done():
         *actions_of(hers("refresh_universe", universe_id=pk)), *actions_of(hers("list_lists", universe_id=pk)),
         *actions_of(hers("get_universe", universe_id=pk)),
     ]  # fmt: skip
+    hers.ask("create_strategy", name="Trend", kind="sma-cross")
+    first += actions_of(hers("list_strategies"))
     met |= follow(reads, actions_of(reads("get_universe", universe_id=pk)))
     met |= follow(hers, first)
     names = {"universe_id": pk, "list_id": brought.json()["data"]["id"]}  # its job was cancelled on the way
     met |= follow(hers, actions_of(hers("get_list", **names)))
     assert {"add_assets", "backfill_universe", "get_job", "cancel_job", "confirm_list", "undo_list", "reopen_list",
-            "duplicate_universe", "list_universe_changes"} <= met  # fmt: skip
+            "duplicate_universe", "list_universe_changes", "list_strategy_kinds", "delete_strategy",
+            "undelete_strategy"} <= met  # fmt: skip
 
 
 def test_a_refusal_offers_what_helps():
@@ -77,3 +80,6 @@ def test_a_refusal_offers_what_helps():
     refused = hers("update_universe", universe_id=pk, name="Two", version=9).json()
     (action,) = refused["next_actions"]
     assert hers.ask(action["operation"], **action["parameters"])["version"] == 1
+    refused = hers("create_strategy", name="Two", kind="nonsense").json()
+    (action,) = refused["next_actions"]
+    assert "sma-cross" in str(hers.ask(action["operation"], **action["parameters"]))

@@ -22,6 +22,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "username": "rita",
         "list_id": "{list}",
         "number": "1",
+        "strategy_id": "{strategy}",
     },
     "signals": {"pk": "{strategy}"},
     "marketdata": {"symbol": "{symbol}", "provider": "twelvedata", "asset_class": "stock"},
