@@ -47,7 +47,7 @@ def lines(frame: Frame) -> Iterator[bytes]:
     options = csv.WriteOptions(include_header=False, quoting_style="none", eol="\r\n")
     for at in range(0, len(frame), ROWS):
         part = slice(at, at + ROWS)
-        arrays = [pa.array(_texts(frame.times[part])), *(_numbers(frame, name, part) for name in COLUMNS)]
+        arrays = [pa.array(texts(frame.times[part])), *(_numbers(frame, name, part) for name in COLUMNS)]
         into = io.BytesIO()
         csv.write_csv(pa.record_batch(arrays, names=["open_time", *COLUMNS]), into, options)
         yield into.getvalue()
@@ -83,7 +83,7 @@ def _numbers(frame: Frame, name: str, part: slice) -> pa.Array:
     return pa.array(values, from_pandas=True) if name in OFTEN_ABSENT else pa.array(values)
 
 
-def _texts(times: Array) -> Array:
+def texts(times: Array) -> Array:
     """Moments in RFC 3339, to the second where they all are whole ones, and nearly always they are."""
     whole = not (times.view(np.int64) % 1_000_000).any()
     return np.datetime_as_string(times, unit="s" if whole else "us", timezone="UTC")

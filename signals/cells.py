@@ -15,4 +15,4 @@ def written(value: float | int | None, kind: Kind) -> str:
         return figures.integer(round(value))
     if kind == "currency":
         return figures.money(value)
-    return f"{value:.1f}" if kind == "days" else f"{value:.2f}"
+    return figures.ratio(value, 1 if kind == "days" else 2)

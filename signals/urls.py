@@ -1,6 +1,6 @@
 from django.urls import path
 
-from signals.views import changes, strategies
+from signals.views import changes, exports, strategies
 
 app_name = "signals"
 urlpatterns = [
@@ -13,4 +13,8 @@ urlpatterns = [
     path("strategies/<int:pk>/archive/", changes.archive_strategy, name="archive-strategy"),
     path("strategies/<int:pk>/delete/", changes.delete_strategy, name="delete-strategy"),
     path("strategies/<int:pk>/undelete/", changes.undelete_strategy, name="undelete-strategy"),
+    path("backtests/<int:pk>/result.json", exports.result_json, name="backtest-json"),
+    path("backtests/<int:pk>/equity.csv", exports.equity_csv, name="backtest-equity-csv"),
+    path("backtests/<int:pk>/chart.png", exports.chart_png, name="backtest-png"),
+    path("backtests/<int:pk>/report.html", exports.report, name="backtest-report"),
 ]

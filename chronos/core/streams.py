@@ -5,7 +5,7 @@ would keep it from everybody else, and one that ends in an exception would never
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -36,3 +36,15 @@ async def _detached(body: AsyncIterator[Any]) -> AsyncIterator[Any]:
         log.exception("a stream broke off")
     finally:
         await sync_to_async(lambda: connection.close())()
+
+
+async def one_by_one(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Parts in a thread of their own: making one takes milliseconds, and others are waiting for the loop. What they are
+    made of must be at hand already: nothing may be asked of the database.
+    """
+
+    def following() -> bytes:
+        return next(parts, b"")
+
+    while part := await sync_to_async(following, thread_sensitive=False)():
+        yield part

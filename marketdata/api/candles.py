@@ -1,11 +1,10 @@
 """The API's operation that reads candles, as JSON page by page, or whole as CSV or Arrow."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
-from asgiref.sync import sync_to_async
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Query, Router, Schema
@@ -16,7 +15,7 @@ from chronos.core.envelope import REFUSALS, Answer, Metadata, NextAction, Refusa
 from chronos.core.hypermedia import Signed
 from chronos.core.moments import When
 from chronos.core.paging import cursor_at, place_in
-from chronos.core.streams import streamed
+from chronos.core.streams import one_by_one, streamed
 from marketdata.api.asked import Symbol, stored
 from marketdata.models import Asset, Candle, Series, Timeframe
 
@@ -265,7 +264,7 @@ class _Reading:
         if len(frame) <= AT_ONCE:
             response = HttpResponse(b"".join(parts), content_type=kind)
         else:
-            response = streamed(_one_by_one(parts), kind)
+            response = streamed(one_by_one(parts), kind)
         told = self.told(frame)
         for name in _HEADERS:
             response.headers[name] = _text(told[name.removeprefix("Chronos-").lower()])
@@ -287,15 +286,3 @@ def _between(before: bytes, parts: Iterator[bytes], after: bytes) -> Iterator[by
     yield before
     yield from parts
     yield after
-
-
-async def _one_by_one(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """In a thread of their own: making a part takes milliseconds, and others are waiting for the loop. The candles are
-    facts that are at hand already, so nothing is asked of the database.
-    """
-
-    def following() -> bytes:
-        return next(parts, b"")
-
-    while part := await sync_to_async(following, thread_sensitive=False)():
-        yield part

@@ -6,7 +6,9 @@ could do what is theirs, that the stranger and the unnamed could not, and that n
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
+import numpy as np
 import psycopg
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
@@ -18,9 +20,14 @@ from chronos.core import accounts, tenancy
 from chronos.core.database import conninfo
 from chronos.core.models import ApiToken, IdempotencyKey, Job, JobLine, User
 from marketdata.models import Asset
+from signals.curves import packed, packed_times
 from signals.models import Backtest, Curve, Strategy, Trade
 from tests import cast
 from universes.models import Membership, Share, SymbolList, SymbolListRow, Universe
+
+NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
+_THREE_DAYS = packed_times(np.array([1, 2, 3]) * 86_400_000_000)
+_EQUITY = packed(np.array([1.0, 3.0, 2.0]))
 
 
 @dataclass
@@ -64,9 +71,11 @@ class Battlefield:
         answered = IdempotencyKey.objects.create(owner=owner, key=f"key of {owner}", asked="hash", answer=name)
         strategy = Strategy.objects.create(owner=owner, name=f"strategy of {name}", kind="sma-cross", notes=name)
         backtest = Backtest.objects.create(owner=owner, strategy=strategy, strategy_name=strategy.name,
-                                           kind="sma-cross", asset=self.asset, timeframe="1d", note=name)  # fmt: skip
-        curve = Curve.objects.create(backtest=backtest, owner=owner, bars=1, times=b"1", equity=b"1", gross=b"1",
-                                     hold=b"1")  # fmt: skip
+                                           kind="sma-cross", asset=self.asset, timeframe="1d", note=name,
+                                           finished_at=NOON, read_from=NOON, first_open=NOON, last_open=NOON,
+                                           bars=3)  # fmt: skip
+        curve = Curve.objects.create(backtest=backtest, owner=owner, bars=3, times=_THREE_DAYS, equity=_EQUITY,
+                                     gross=_EQUITY, hold=_EQUITY)  # fmt: skip
         trade = Trade.objects.create(backtest=backtest, owner=owner, number=0, position=0, direction="long",
                                      quantity=1, entry_bar=1, entry_time=backtest.created_at, entry_price=1,
                                      profit=1, profit_percent=1, mae=0, mfe=0)  # fmt: skip
@@ -201,9 +210,9 @@ def _stranger(connection: psycopg.Connection, field: Battlefield) -> Iterator[st
     backtest = (
         "INSERT INTO signals_backtest (owner_id, strategy_id, rerun_of_id, asset_id, strategy_name, kind, parameters,"
         " timeframe, terms, created_at, failure, code_version, fingerprint, actions_digest, checksum, warnings,"
-        " metrics, note)"
+        " metrics, note, stale)"
     )
-    of_backtest = f"{field.asset.pk}, 'x', 'x', '{{}}', '1d', '{{}}', now(), '', '', '', '', '', '[]', '{{}}', ''"
+    of_backtest = f"{field.asset.pk}, 'x', 'x', '{{}}', '1d', '{{}}', now(), '', '', '', '', '', '[]', '{{}}', '', ''"
     curve = "INSERT INTO signals_curve (backtest_id, owner_id, bars, times, equity, gross, hold)"
     of_curve = "1, '', '', '', ''"
     trade = (

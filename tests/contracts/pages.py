@@ -25,6 +25,10 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "strategy_id": "{strategy}",
     },
     "signals": {"pk": "{strategy}"},
+    "signals:backtest-json": {"pk": "{backtest}"},
+    "signals:backtest-equity-csv": {"pk": "{backtest}"},
+    "signals:backtest-png": {"pk": "{backtest}"},
+    "signals:backtest-report": {"pk": "{backtest}"},
     "marketdata": {"symbol": "{symbol}", "provider": "twelvedata", "asset_class": "stock"},
     "core:job": {"pk": "{job}"},
     "core:cancel-job": {"pk": "{job}"},
@@ -38,7 +42,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "core:revoke-token": {"pk": "{token}"},
 }
 # What names somebody's own row; the others are shared facts.
-OWN = ("{universe}", "{strategy}", "{job}", "{passkey}", "{session}", "{token}")
+OWN = ("{universe}", "{strategy}", "{backtest}", "{job}", "{passkey}", "{session}", "{token}")
 # Routes of Django's own that are no pages.
 PASSED_OVER = {"admin:jsi18n", "admin:view_on_site", "admin:app_list"}
 

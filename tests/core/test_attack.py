@@ -18,7 +18,8 @@ OPEN = {
 SECRETS = (b"Alice&#x27;s secret plan", b"Alice's secret plan", b"a line about Alice", b"token of Alice")
 # Numbers only, and a stream.
 WORDLESS = {"universes:members-csv", "universes:performance-csv", "universes:performance-json", "universes:history-csv",
-            "universes:export", "api:export_universe", "api:stream_job_events"}  # fmt: skip
+            "universes:export", "api:export_universe", "api:stream_job_events", "signals:backtest-equity-csv",
+            "signals:backtest-png"}  # fmt: skip
 # What forms of ours understand, filled in to hurt.
 FORM = {"name": "Stolen", "symbols": "MSFT", "asset": "NVDA", "asset_id": "1", "confirm": "yes", "username": "x",
         "password": "x", "action": "delete_selected", "_selected_action": "1", "post": "yes",
@@ -38,6 +39,7 @@ def every(field: Battlefield) -> list[Address]:
         "universe": hers["universes_universe"],
         "list": hers["universes_symbollist"],
         "strategy": hers["signals_strategy"],
+        "backtest": hers["signals_backtest"],
         "job": hers["core_job"],
         "token": hers["core_apitoken"],
         "passkey": hers["mfa_authenticator"],

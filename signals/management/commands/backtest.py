@@ -2,18 +2,22 @@
 
 import argparse
 import json
+import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from chronos.core import figures
 from marketdata.management.arguments import Explained
 from marketdata.providers.tabular import FileError
+from signals import findings
 from signals.engine.terms import Costs, Exits, Impossible, Sizing, Terms
 from signals.management import arguments
 from signals.strategies import registry
-from signals.strategies.declaring import BadParameters
+from signals.strategies.declaring import BadParameters, Kind
 
 EXPLANATION = """
 strategies and their parameters:
@@ -27,10 +31,12 @@ examples:
   manage.py backtest sma-cross AAPL --param fast=20 slow=100 --fee-rate 0.001
   manage.py backtest rsi-reversion BTC-USDT --timeframe 1h --start 2024-01-01 --lots fractional --stop-loss 0.03
   manage.py backtest donchian prices.csv.gz --timeframe 1d --sizing risk:0.01 --json
+  manage.py backtest buy-and-hold ^GSPC --output report.html --output equity.csv
 
 Exit status: 0 done, 1 it could not be run, 2 wrong usage.
 """
 CLOCK = "%Y-%m-%d %H:%M"
+FORMS = (".json", ".csv", ".png", ".html")
 SIZINGS = {"fraction": "fraction", "amount": "amount", "fixed": "amount", "risk": "risk"}
 
 
@@ -60,24 +66,53 @@ class Command(Explained):
         argument("--close-at-end", action="store_true", help="close what is held at the last candle's open")
         argument("--benchmark", metavar="SYMBOL", help="a stored asset to compare with")
         argument("--json", action="store_true", help="metrics, trades and warnings as JSON")
+        argument("--output", type=Path, action="append", default=[], metavar="FILE",
+                 help="write the result into a file, by its ending: .json everything, .csv the equity of each bar, .png"
+                 " the curves, .html a report; can be given several times")  # fmt: skip
 
     def handle(self, *_: Any, **options: Any) -> None:
+        for path in options["output"]:
+            _check_output(path)
         try:
-            report = self._run(options)
+            kind = registry.kind_named(options["strategy"])
+            params, terms = arguments.parameters(kind, options["param"]), _terms(options)
+            began = time.perf_counter()
+            report = self._run(options, kind, params, terms)
+            seconds = time.perf_counter() - began
         except (Impossible, BadParameters, FileError, registry.UnknownKind) as error:
             raise CommandError(str(error)) from None
         if options["json"]:
             self.stdout.write(json.dumps(_plain(report), default=_moment, allow_nan=False))
         else:
             self._tell(report)
+        if options["output"]:
+            found = findings.of_report(
+                report, kind, params, terms, start=options["start"], end=options["end"],
+                benchmark=options["benchmark"], seconds=seconds,
+            )  # fmt: skip
+            for path in options["output"]:
+                self._write(path, found)
 
-    def _run(self, options: dict[str, Any]) -> Any:
+    def _write(self, path: Path, found: Any) -> None:
+        from signals import exporting, reports
+
+        form = path.suffix.lower().removeprefix(".")
+        try:
+            with path.open("wb") as file:
+                if form == "html":
+                    file.write(reports.html(found, timezone.now()).encode())
+                elif form == "png":
+                    file.write(exporting.png(found))
+                else:
+                    file.writelines(exporting.json(found) if form == "json" else exporting.equity_csv(found))
+        except OSError as error:
+            raise CommandError(f"{path} can't be written: {error.strerror}.") from None
+        self.stderr.write(f"Written: {path}")
+
+    def _run(self, options: dict[str, Any], kind: Kind, params: dict[str, Any], terms: Terms) -> Any:
         from signals import running
         from signals.strategies.deciding import StrategyFault, warmup_of
 
-        kind = registry.kind_named(options["strategy"])
-        params = arguments.parameters(kind, options["param"])
-        terms = _terms(options)
         benchmark = arguments.asset_called(options["benchmark"]) if options["benchmark"] else None
         try:
             candles, asset = arguments.read(options, warmup_of(kind, params))
@@ -127,6 +162,14 @@ def sizing(text: str) -> Sizing:
         return Sizing(SIZINGS[name], float(value or 1))  # type: ignore[arg-type]
     except (KeyError, ValueError):
         raise argparse.ArgumentTypeError(f"{text!r} is no sizing; write fraction:1, amount:1000 or risk:0.01") from None
+
+
+def _check_output(path: Path) -> None:
+    """Before anything is run, because a run can be long."""
+    if path.suffix.lower() not in FORMS:
+        raise CommandError(f"{path} can't be told what to hold: end its name in {', '.join(FORMS)}.")
+    if not path.parent.is_dir():
+        raise CommandError(f"{path} can't be written: there is no directory {path.parent}.")
 
 
 def _terms(options: dict[str, Any]) -> Terms:
