@@ -67,13 +67,18 @@ def run_check_strategy(params: CheckStrategy, run: Run) -> Outcome:
     return Outcome(report.text, "done" if report.sound else "failed", report.as_data())
 
 
-def check_strategy(wanted: CheckStrategy, asset: Asset, user: User, url: str = "") -> Job:
+def check_strategy(wanted: CheckStrategy, asset: Asset, user: User, url: str = "", key: str = "") -> Job:
     """Start the check for a person; the one that is already under way if there is one. Raises `BadParameters` and
     `registry.UnknownKind`."""
     kind = registry.kind_named(wanted.kind)
     kind.checked(wanted.parameters)
     return jobs.start(
-        "check-strategy", wanted, owner=user, subject=f"{kind.label} on {asset} {wanted.timeframe}", subject_url=url
+        "check-strategy",
+        wanted,
+        owner=user,
+        subject=f"{kind.label} on {asset} {wanted.timeframe}",
+        subject_url=url,
+        key=key,
     )
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from signals.views import changes, exports, strategies
+from signals.views import changes, exports, guard, strategies
 
 app_name = "signals"
 urlpatterns = [
@@ -13,6 +13,7 @@ urlpatterns = [
     path("strategies/<int:pk>/archive/", changes.archive_strategy, name="archive-strategy"),
     path("strategies/<int:pk>/delete/", changes.delete_strategy, name="delete-strategy"),
     path("strategies/<int:pk>/undelete/", changes.undelete_strategy, name="undelete-strategy"),
+    path("strategies/<int:pk>/look-ahead/", guard.look_ahead, name="look-ahead"),
     path("backtests/<int:pk>/result.json", exports.result_json, name="backtest-json"),
     path("backtests/<int:pk>/equity.csv", exports.equity_csv, name="backtest-equity-csv"),
     path("backtests/<int:pk>/chart.png", exports.chart_png, name="backtest-png"),

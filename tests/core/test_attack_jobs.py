@@ -10,8 +10,9 @@ pytestmark = pytest.mark.usefixtures("house")
 
 # What a parameter may name. A kind with a parameter that is not known here fails until it is: somebody's own row, whose
 # table is given, or what is everybody's.
-OWNED = {"universe_id": "universes_universe", "list_id": "universes_symbollist"}
-SHARED = {"asset_id", "timeframe", "since", "symbols", "provider"}
+OWNED = {"universe_id": "universes_universe", "list_id": "universes_symbollist",
+         "backtest_id": "signals_backtest"}  # fmt: skip
+SHARED = {"asset_id", "timeframe", "since", "symbols", "provider", "kind", "parameters"}
 
 
 def owned_kinds() -> list[str]:
