@@ -45,10 +45,10 @@ class Outdated(Exception):
 # --- Finding -----------------------------------------------------------------------------------------------------
 
 
-def listed(user: User, *, archived: bool = False, text: str = "") -> QuerySet[Strategy]:
-    """A person's strategies with `runs`, how many backtests, `best`, their best total return, and `ran_at`, the last.
+def sought(user: User, *, archived: bool = False, text: str = "") -> QuerySet[Strategy]:
+    """A person's strategies with these words in name, kind or notes.
 
-    Those put away only if asked for, and then these alone. `text` is sought in name, kind and notes.
+    Those put away only if asked for, and then these alone.
     """
     found = Strategy.objects.of(user).filter(archived_at__isnull=not archived)
     for word in text.split():
@@ -56,12 +56,17 @@ def listed(user: User, *, archived: bool = False, text: str = "") -> QuerySet[St
         found = found.filter(
             Q(name__icontains=word) | Q(kind__icontains=word) | Q(kind__in=kinds) | Q(notes__icontains=word)
         )
+    return found.order_by("name", "pk")
+
+
+def listed(user: User, *, archived: bool = False, text: str = "") -> QuerySet[Strategy]:
+    """The same with `runs`, how many backtests, `best`, their best total return, and `ran_at`, when the last came."""
     kept = Q(backtests__deleted_at=None)
-    return found.annotate(
+    return sought(user, archived=archived, text=text).annotate(
         runs=Count("backtests", filter=kept),
         best=Max("backtests__total_return", filter=kept),
         ran_at=Max("backtests__created_at", filter=kept),
-    ).order_by("name", "pk")
+    )
 
 
 def is_taken(user: User, name: str, *, by_other_than: Strategy | None = None) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.expressions import OrderBy
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from chronos.core import figures
 from chronos.core.hypermedia import Signed, page
+from chronos.core.models import User
 from signals import catalogue, wording
 from signals.loading import strategy_of
 from signals.models import Backtest, Strategy
@@ -56,7 +57,7 @@ def strategies(request: Signed) -> HttpResponse:
     archived, text = request.GET.get("archived") == "1", request.GET.get("q", "").strip()[:100]
     column, falling = _sort(request)
     found = catalogue.listed(request.user, archived=archived, text=text).order_by(_order(column, falling), "name", "pk")
-    total = found.count()
+    total = catalogue.sought(request.user, archived=archived, text=text).count()
     pages = max(1, -(-total // AT_ONCE))
     number = min(_number(request.GET.get("page", "")) or 1, pages)
     shown = list(found[(number - 1) * AT_ONCE : number * AT_ONCE])
@@ -97,9 +98,7 @@ def _heading(request: HttpRequest, column: Column, sorted_by: Column, falling: b
 
 def _rows(request: Signed, shown: list[Strategy]) -> list[dict[str, Any]]:
     now = timezone.now()
-    runs = Backtest.objects.of(request.user).filter(strategy__in=[strategy.pk for strategy in shown])
-    last = _one_each(runs.order_by("strategy_id", "-created_at", "-pk"))
-    best = _one_each(runs.order_by("strategy_id", F("total_return").desc(nulls_last=True), "-pk"))
+    best, last = _best_and_last(request.user, shown)
     return [
         {
             "strategy": strategy,
@@ -114,8 +113,18 @@ def _rows(request: Signed, shown: list[Strategy]) -> list[dict[str, Any]]:
     ]
 
 
-def _one_each(runs: Any) -> dict[int | None, dict[str, Any]]:
-    return {row["strategy_id"]: row for row in runs.distinct("strategy_id").values(*COLUMNS)}
+def _best_and_last(user: User, shown: list[Strategy]) -> tuple[dict[int, dict[str, Any]], dict[int, dict[str, Any]]]:
+    """By strategy, its backtest with the best return and its newest: found by indexes, however many there are."""
+    runs = Backtest.objects.of(user)
+    newest = runs.filter(strategy=OuterRef("pk")).order_by("-created_at", "-pk").values("pk")[:1]
+    last = dict(Strategy.objects.filter(pk__in=[one.pk for one in shown]).values_list("pk", Subquery(newest)))
+    best = {one.pk: one.best for one in shown if one.best is not None}  # type: ignore[attr-defined]
+    wanted = Q(pk__in=last.values()) | Q(strategy__in=best, total_return__in=set(best.values()))
+    rows = list(runs.filter(wanted).values(*COLUMNS).order_by("pk"))
+    return (
+        {row["strategy_id"]: row for row in rows if row["total_return"] == best.get(row["strategy_id"], "none")},
+        {row["strategy_id"]: row for row in rows if row["pk"] == last.get(row["strategy_id"])},
+    )
 
 
 def _deleted(request: Signed) -> Strategy | None:
