@@ -6,9 +6,11 @@ names of the style sheet's tokens ("--gain"), which the page puts in for its the
 
 import base64
 from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from functools import cached_property
 from math import log10
 from typing import TYPE_CHECKING, Any, cast
 
@@ -124,6 +126,18 @@ class Span:
     bars: Sequence[Bar]
     each: str  # what one bar is, "1 week"
     joined: bool
+    zone: tzinfo = UTC  # by whose date bars of a day or more are named
+
+    @cached_property
+    def times(self) -> list[datetime]:
+        return [bar.time for bar in self.bars]
+
+    def place(self, at: datetime) -> int | None:
+        """Which bar a candle that opens then is in; None if it opens before all of them."""
+        if self.zone is not UTC:
+            at = datetime.combine(at.astimezone(self.zone).date(), time(), UTC)
+        after = bisect_right(self.times, at)
+        return after - 1 if after else None
 
     @property
     def daily(self) -> bool:
@@ -170,8 +184,14 @@ def span(asset: Asset, series: Series, chosen: str, width: int = USUAL, adjust: 
 
     `adjust` is a name of `ADJUSTMENTS`; without it, or if prices are stored so, they are shown as they are stored.
     """
+    return between(asset, series, *limits(series, chosen), width, adjust)
+
+
+def between(
+    asset: Asset, series: Series, since: datetime, until: datetime, width: int = USUAL, adjust: str = ""
+) -> Span:
+    """The same of the candles that open from `since` to `until`, both included."""
     timeframe = Timeframe(series.timeframe)
-    since, until = limits(series, chosen)
     room = int(min(max(width, NARROWEST), WIDEST) / PIXELS_A_BAR)
     step = _step(series, since, until, room)
     values: dict[str, Any] = {
@@ -190,7 +210,7 @@ def span(asset: Asset, series: Series, chosen: str, width: int = USUAL, adjust: 
     if zone is not UTC:
         days = [bar.time.astimezone(zone).date() for bar in bars]
         bars = [replace(bar, time=datetime.combine(day, time(), UTC)) for bar, day in zip(bars, days, strict=True)]
-    return Span(asset, timeframe, bars, step[2] if step else timeframe.label, step is not None)
+    return Span(asset, timeframe, bars, step[2] if step else timeframe.label, step is not None, zone)
 
 
 def _zone(asset: Asset, timeframe: Timeframe, step: tuple[timedelta, str, str] | None) -> tzinfo:

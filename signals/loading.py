@@ -15,6 +15,10 @@ def strategy_of(request: Signed, pk: int) -> Strategy:
 
 def backtest_of(request: Signed, pk: int) -> Backtest:
     try:
-        return Backtest.objects.of(request.user).select_related("asset", "benchmark", "strategy", "job").get(pk=pk)
+        return (
+            Backtest.objects.of(request.user)
+            .select_related("asset", "benchmark", "strategy", "job", "rerun_of")
+            .get(pk=pk)
+        )
     except Backtest.DoesNotExist:
         raise Http404(f"There is no backtest {pk}.") from None

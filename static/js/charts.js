@@ -96,9 +96,14 @@ function named(time, unit, before) {
   return newDay ? `${clock}<br>${date.getUTCDate()} ${month}` : clock;
 }
 
-function ticks(times, from, to, room) {
-  const first = Math.max(0, Math.ceil(from));
-  const last = Math.min(times.length - 1, Math.floor(to));
+// `places`: where on the axis each time stands, if that is not its own number.
+function ticks(times, from, to, room, places = null) {
+  let first = Math.max(0, Math.ceil(from));
+  let last = Math.min(times.length - 1, Math.floor(to));
+  if (places) {
+    first = Math.max(0, places.findIndex((place) => place >= from));
+    last = places.findLastIndex((place) => place <= to);
+  }
   for (const unit of [300, 900, 1800, 3600, 7200, 14400, "day", "week", "month", "quarter", "year"]) {
     const found = [];
     for (let n = first; n <= last; n += 1) {
@@ -107,16 +112,17 @@ function ticks(times, from, to, room) {
     if (found.length > Math.max(2, room) && unit !== "year") continue;
     const step = Math.ceil(found.length / Math.max(2, room));
     const kept = found.filter((_, place) => place % step === 0);
-    return { tickvals: kept, ticktext: kept.map((n, place) => named(times[n], unit, place ? times[kept[place - 1]] : null)) };
+    return { tickvals: places ? kept.map((n) => places[n]) : kept, ticktext: kept.map((n, place) => named(times[n], unit, place ? times[kept[place - 1]] : null)) };
   }
   return { tickvals: [], ticktext: [] };
 }
 
 function labelTicks(holder) {
   const { meta } = holder.figure;
+  if (!meta.times) return;
   const range = holder._fullLayout.xaxis.range;
   const room = Math.floor(holder.clientWidth / 58);
-  const wanted = ticks(meta.times, range[0], range[1], room);
+  const wanted = ticks(meta.times, range[0], range[1], room, meta.x);
   const text = wanted.tickvals.join();
   if (text === holder.dataset.ticks) return;
   holder.dataset.ticks = text;
@@ -126,11 +132,48 @@ function labelTicks(holder) {
 // --- Reading a bar ---
 
 const NAMES = ["O", "H", "L", "C", "", "Vol"];
+const KINDS = { f8: Float64Array, f4: Float32Array, u4: Uint32Array };
+
+// Numbers as they come in a figure, base64 or a list.
+function unpacked(values) {
+  if (!values?.bdata) return values;
+  return new KINDS[values.dtype](Uint8Array.from(atob(values.bdata), (letter) => letter.charCodeAt(0)).buffer);
+}
+
+function written(value, percent) {
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  const places = percent || size < 10_000 ? 2 : 0;
+  const text = size.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places }).replaceAll(",", "\u202f");
+  const sign = value < 0 ? "\u2212" : percent && Number(size.toFixed(2)) ? "+" : "";
+  return percent ? `${sign}${text} %` : sign + text;
+}
+
+// Of lines over one axis: the value of each, beside its colour.
+function readLines(holder, line, place) {
+  const { meta, lines } = holder.figure;
+  const date = new Date(meta.times[place] * 1000);
+  const day = `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]} ${date.getUTCFullYear()}`;
+  const at = document.createElement("span");
+  at.className = "at";
+  at.textContent = meta.daily ? day : `${day} ${date.toISOString().slice(11, 16)}`;
+  const cells = lines.map(({ name, values, hue, percent, factor }) => {
+    const cell = document.createElement("span");
+    const label = document.createElement("b");
+    label.textContent = name;
+    if (hue) label.className = hue;
+    cell.append(label, written(factor ? (values[place] - 1) * 100 : values[place], percent));
+    return cell;
+  });
+  line.replaceChildren(at, ...cells);
+}
 
 function readOut(holder, place) {
   const line = holder.closest("section")?.querySelector(".readout");
   const { meta } = holder.figure;
-  if (!line || !meta.readouts[place]) return;
+  if (!line) return;
+  if (holder.figure.lines) readLines(holder, line, place);
+  if (!meta.readouts?.[place]) return;
   const cells = meta.readouts[place].map((text, n) => {
     const cell = document.createElement("span");
     if (NAMES[n]) {
@@ -150,6 +193,23 @@ function readOut(holder, place) {
 
 // --- Drawing ---
 
+function unpackLines(figure) {
+  const { meta } = figure;
+  meta.x = Array.from(unpacked(meta.x));
+  meta.times = Array.from(unpacked(meta.times));
+  figure.lines = figure.data.map(({ name, y, yaxis, line }) => ({
+    name, values: unpacked(y), hue: line.color.startsWith("--hue") ? line.color.slice(2) : "loss", percent: yaxis === "y2" || meta.percent,
+    factor: yaxis !== "y2" && meta.factor,
+  }));
+  figure.lines.sort((one, other) => one.hue.localeCompare(other.hue)); // as in the legend
+}
+
+// Which bar a pointer is over: of candles the bar itself, whatever else is drawn on it.
+function pointed(event) {
+  const found = event.points.find((point) => point.data.type === "candlestick") ?? event.points[0];
+  return found.data.customdata ? -1 : found.pointNumber;
+}
+
 async function draw(holder) {
   holder.classList.add("waiting");
   try {
@@ -159,6 +219,7 @@ async function draw(holder) {
     const figure = await answer.json();
     if (!holder.isConnected) return;
     holder.figure = figure;
+    if (figure.meta.x) unpackLines(figure);
     holder.drawnFor = width;
     await paint(holder, Plotly);
     readOut(holder, figure.meta.bars - 1);
@@ -183,7 +244,11 @@ async function paint(holder, Plotly) {
   await Plotly.react(holder, data, layout, QUIET);
   labelTicks(holder);
   if (!fresh) return;
-  holder.on("plotly_hover", (event) => readOut(holder, event.points[0].pointNumber));
+  holder.on("plotly_hover", (event) => readOut(holder, pointed(event)));
+  holder.on("plotly_click", (event) => {
+    const detail = event.points.find((point) => point.customdata !== undefined);
+    if (detail) holder.dispatchEvent(new CustomEvent("chronos:pressed", { bubbles: true, detail }));
+  });
   holder.on("plotly_unhover", () => readOut(holder, holder.figure.meta.bars - 1));
   holder.on("plotly_relayout", (change) => {
     if (Object.keys(change).some((name) => name.startsWith("xaxis.range") || name === "xaxis.autorange")) labelTicks(holder);

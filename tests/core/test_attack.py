@@ -19,7 +19,7 @@ SECRETS = (b"Alice&#x27;s secret plan", b"Alice's secret plan", b"a line about A
 # Numbers only, and a stream.
 WORDLESS = {"universes:members-csv", "universes:performance-csv", "universes:performance-json", "universes:history-csv",
             "universes:export", "api:export_universe", "api:stream_job_events", "signals:backtest-equity-csv",
-            "signals:backtest-png"}  # fmt: skip
+            "signals:backtest-png", "signals:backtest-chart", "signals:backtest-trades-csv"}  # fmt: skip
 # What forms of ours understand, filled in to hurt.
 FORM = {"name": "Stolen", "symbols": "MSFT", "asset": "NVDA", "asset_id": "1", "confirm": "yes", "username": "x",
         "password": "x", "action": "delete_selected", "_selected_action": "1", "post": "yes",

@@ -1,0 +1,65 @@
+// The page of a result: what is pressed in a chart leads to its trade; arrows step through rows and trades.
+"use strict";
+
+// A menu closes when one presses beside it, or Escape.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+// --- From a mark to its trade: it is looked at on the price, and its row is marked ---
+
+function lookAt(number) {
+  const address = new URL(location.href);
+  address.hash = "";
+  address.searchParams.set("trade", number);
+  address.searchParams.delete("range");
+  history.pushState({ htmx: true }, "", address);
+  htmx.ajax("GET", address.pathname + address.search, { target: "#price", swap: "outerHTML" });
+}
+
+document.addEventListener("chronos:pressed", (event) => {
+  const { customdata } = event.detail;
+  if (customdata === undefined || !event.target.closest("#price, #excursions")) return;
+  lookAt(customdata);
+  document.getElementById("price").scrollIntoView({ block: "start" });
+});
+
+// The row of the trade that is looked at, if it is on the page of the table that is shown.
+document.addEventListener("htmx:afterSettle", () => {
+  const wanted = new URLSearchParams(location.search).get("trade");
+  for (const row of document.querySelectorAll(".trade-rows tbody tr")) {
+    const here = row.id === `trade-${wanted}`;
+    row.classList.toggle("chosen", here);
+    if (here) row.setAttribute("aria-current", "true");
+    else row.removeAttribute("aria-current");
+  }
+});
+
+// --- Keys: j and k, or arrows within the table, move through the rows; [ and ] step through the trades on the price ---
+
+function isWriting(element) {
+  return element.matches?.("input, textarea, select, [contenteditable]") ?? false;
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.altKey || event.ctrlKey || event.metaKey || isWriting(event.target)) return;
+  const stepped = { "[": "trade-before", "]": "trade-after" }[event.key];
+  if (stepped) {
+    document.getElementById(stepped)?.click();
+    return;
+  }
+  const within = event.target.closest?.(".trade-rows tbody tr");
+  const step = { j: 1, k: -1, ArrowDown: within && 1, ArrowUp: within && -1 }[event.key];
+  if (!step) return;
+  const rows = [...document.querySelectorAll(".trade-rows tbody tr")];
+  const next = rows[within ? rows.indexOf(within) + step : step > 0 ? 0 : rows.length - 1];
+  next?.querySelector(".sym a").focus();
+  if (next) event.preventDefault();
+});
