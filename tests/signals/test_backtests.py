@@ -1,0 +1,259 @@
+"""Backtests as rows and jobs: run by the runner, repeated, resumed, cancelled, failed in words, and found stale."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from chronos.core import jobs, tenancy
+from chronos.core.models import Job, User
+from marketdata import actions
+from marketdata.models import Asset, CorporateAction, Timeframe
+from marketdata.providers.base import Action
+from signals import backtests, curves
+from signals.engine.terms import Costs, Exits, Impossible, Terms
+from signals.models import HEADLINES, Backtest, Curve, Trade
+from signals.strategies import registry
+from signals.strategies.declaring import BadParameters
+from tests import cast
+from tests.prices import stored, walk
+
+pytestmark = pytest.mark.usefixtures("house")
+LAST = datetime(2024, 3, 8, tzinfo=UTC)
+TERMS = Terms(costs=Costs(0.001, 1.0, 5), exits=Exits(0.02, 0.015, 0.03), lot=0.0)
+
+
+def acme(closes: list[float] | None = None, **fields: Any) -> Asset:
+    return stored("ACME", closes or walk(250), last=LAST, calendar="24/7", asset_class="crypto", **fields)
+
+
+def wish(asset: Asset, **changed: Any) -> backtests.Wish:
+    kind = registry.kind_named(changed.pop("kind", "sma-cross"))
+    usual: dict[str, Any] = {"parameters": {"fast": 2, "slow": 5}, "terms": TERMS}
+    return backtests.Wish(kind, asset=asset, timeframe=Timeframe.D1, **(usual | changed))
+
+
+def started(user: User, asked: backtests.Wish) -> Backtest:
+    with tenancy.acting_as(user):
+        return backtests.start(asked, user)
+
+
+def ran(user: User, asked: backtests.Wish) -> Backtest:
+    made = started(user, asked)
+    assert made.job is not None
+    jobs.run_job(made.job.pk)
+    return seen(user, made.pk)
+
+
+def seen(user: User, pk: int) -> Backtest:
+    with tenancy.acting_as(user):
+        return Backtest.objects.select_related("job", "asset", "benchmark", "strategy").get(pk=pk)
+
+
+def of(user: User, model: Any, backtest: Backtest) -> list[Any]:
+    with tenancy.acting_as(user):
+        return list(model.objects.filter(backtest=backtest).order_by("pk"))
+
+
+def looked_at(user: User, backtest: Backtest) -> str:
+    with tenancy.acting_as(user):
+        backtests.look_for_stale([backtest])
+    return seen(user, backtest.pk).stale
+
+
+def test_it_works():
+    alice = cast.alice()
+    done = ran(alice, wish(acme()))
+    assert done.job is not None
+    assert (done.job.state, done.failure, backtests.state_of(done)) == ("done", "", "done")
+    assert (done.bars, done.first_open, done.last_open) == (250, LAST - timedelta(days=249), LAST)
+    for name in HEADLINES:
+        assert getattr(done, name) == done.metrics[name]
+    assert done.job.summary == backtests.said(done)
+    assert done.code_version
+    assert done.fingerprint.startswith("1d:r")
+    assert {"code", "level", "text"} == set(done.warnings[0])
+
+
+def test_what_is_stored_adds_up():
+    """The trades' profits and what is still open are the change of equity, to what their columns hold."""
+    alice = cast.alice()
+    done = ran(alice, wish(acme()))
+    trades = of(alice, Trade, done)
+    (curve,) = of(alice, Curve, done)
+    equity = curves.unpacked(curve.equity)
+    assert len(equity) == done.bars == curve.bars
+    assert float(sum(trade.profit for trade in trades)) == pytest.approx(equity[-1] - 10_000, abs=1e-5)
+    assert done.trade_count == sum(not trade.is_open for trade in trades) > 10
+    assert [trade.number for trade in trades] == list(range(len(trades)))
+    times = curves.unpacked_times(curve.times)
+    assert all(times[trade.entry_bar] == trade.entry_time.timestamp() * 1e6 for trade in trades)
+    assert {trade.exit_reason for trade in trades} >= {"stop_loss", "take_profit_1"}
+
+
+def test_the_same_inputs_give_the_same_bytes_and_another_price_others():
+    alice = cast.alice()
+    asset = acme()
+    first, second = ran(alice, wish(asset)), ran(alice, wish(asset))
+    assert first.checksum == second.checksum
+    (one,), (other,) = of(alice, Curve, first), of(alice, Curve, second)
+    assert bytes(one.equity) == bytes(other.equity)
+    acme([*walk(100), 101.0, *walk(250)[101:]])
+    assert ran(alice, wish(asset)).checksum != first.checksum
+
+
+class TestStale:
+    def test_a_revised_candle_of_its_past_makes_it_stale(self):
+        alice = cast.alice()
+        done = ran(alice, wish(acme()))
+        assert looked_at(alice, done) == ""
+        changed = walk(250)
+        changed[100] *= 1.01
+        acme(changed)
+        assert looked_at(alice, seen(alice, done.pk)) == "candles that it used were revised"
+
+    def test_newer_candles_do_not(self):
+        alice = cast.alice()
+        done = ran(alice, wish(acme()))
+        stored("ACME", walk(251), last=LAST + timedelta(days=1))
+        stored("ACME", [*walk(250), 100.0], last=LAST + timedelta(days=1))
+        assert looked_at(alice, done) == ""
+
+    def test_older_candles_that_it_did_not_read_do_not(self):
+        alice = cast.alice()
+        done = ran(alice, wish(acme()))
+        stored("ACME", [50.0] * 20, last=LAST - timedelta(days=250))
+        assert looked_at(alice, done) == ""
+        assert seen(alice, done.pk).checked_revision != done.revision  # looked at, and remembered
+
+    def test_what_the_warmup_read_counts(self):
+        alice = cast.alice()
+        done = ran(alice, wish(acme(), start=LAST - timedelta(days=100)))
+        assert done.read_from == LAST - timedelta(days=105)
+        changed = walk(250)
+        changed[250 - 104] *= 1.01
+        acme(changed)
+        assert looked_at(alice, done) == "candles that it used were revised"
+
+    def test_a_split_or_dividend_that_is_learnt_does(self):
+        alice = cast.alice()
+        asset = acme()
+        done = ran(alice, wish(asset))
+        told = Action(CorporateAction.Kind.DIVIDEND, date(2024, 2, 1), Decimal("0.5"))
+        actions.learn(asset, "file", "raw", [told])
+        assert looked_at(alice, done) == "a split or dividend within it was learnt or corrected"
+
+    def test_it_is_run_again_on_what_is_stored_now(self):
+        alice = cast.alice()
+        done = ran(alice, wish(acme()))
+        changed = walk(250)
+        changed[100] *= 1.05
+        acme(changed)
+        with tenancy.acting_as(alice):
+            again = backtests.rerun(done, alice)
+        assert again.job is not None
+        jobs.run_job(again.job.pk)
+        again = seen(alice, again.pk)
+        assert (again.rerun_of_id, again.parameters, again.terms) == (done.pk, done.parameters, done.terms)
+        assert looked_at(alice, again) == ""
+        assert again.checksum != done.checksum
+        assert seen(alice, done.pk).checksum == done.checksum  # the old one stays as it was
+
+
+class TestJobs:
+    def test_a_resumed_job_stores_its_result_once(self):
+        alice = cast.alice()
+        made = started(alice, wish(acme()))
+        assert made.job is not None
+        backtests.perform(seen(alice, made.pk), lambda: tenancy.acting_as(alice), lambda *_: None)
+        with tenancy.as_system("what an attempt that died has left"):
+            Backtest.objects.filter(pk=made.pk).update(finished_at=None)
+        jobs.run_job(made.job.pk)
+        done = seen(alice, made.pk)
+        assert len(of(alice, Curve, done)) == 1
+        numbers = [trade.number for trade in of(alice, Trade, done)]
+        assert numbers == list(range(len(numbers)))
+
+    def test_a_job_that_is_run_again_leaves_a_finished_result_alone(self):
+        alice = cast.alice()
+        done = ran(alice, wish(acme()))
+        with tenancy.acting_as(alice):
+            again = jobs.rerun(Job.objects.get(pk=done.job_id))
+        jobs.run_job(again.pk)
+        with tenancy.acting_as(alice):
+            copy = Backtest.objects.get(job=again)
+        assert (copy.rerun_of_id, copy.checksum) == (done.pk, done.checksum)
+        assert seen(alice, done.pk).finished_at == done.finished_at
+
+    def test_one_that_was_cancelled_before_it_began_can_be_run_again(self):
+        alice = cast.alice()
+        made = started(alice, wish(acme()))
+        with tenancy.acting_as(alice):
+            assert made.job is not None
+            jobs.cancel(made.job)
+            assert backtests.state_of(seen(alice, made.pk)) == "cancelled"
+            again = jobs.rerun(Job.objects.get(pk=made.job.pk))
+        jobs.run_job(again.pk)
+        assert (backtests.state_of(seen(alice, made.pk)), seen(alice, made.pk).job_id) == ("done", again.pk)
+
+    def test_nobody_runs_somebody_else_s(self):
+        alice, eve = cast.alice(), cast.eve()
+        made = started(alice, wish(acme()))
+        with tenancy.acting_as(eve):
+            theirs = jobs.start("backtest", {"backtest_id": made.pk}, owner=eve, subject="not hers")
+        jobs.run_job(theirs.pk)
+        with tenancy.as_system("look at a job"):
+            assert Job.objects.get(pk=theirs.pk).summary == "The backtest is not there any more."
+        assert seen(alice, made.pk).finished_at is None
+
+
+class TestRefusals:
+    def test_what_is_wrong_is_told_before_anything_is_stored(self):
+        alice = cast.alice()
+        asset = acme()
+        for changed, error, words in (
+            ({"parameters": {"fast": 9, "slow": 5}}, BadParameters, "lower it"),
+            ({"terms": Terms(cash=-1)}, Impossible, "Cash must be more than 0"),
+            ({"start": LAST, "end": LAST - timedelta(days=1)}, Impossible, "exchange the two"),
+            ({"start": LAST + timedelta(days=9)}, Impossible, "choose dates within"),
+        ):
+            with pytest.raises(error, match=words):
+                started(alice, wish(asset, **changed))
+        with tenancy.acting_as(alice):
+            assert not Backtest.objects.exists()
+            assert not Job.objects.exists()
+
+    def test_no_candles(self):
+        alice = cast.alice()
+        with pytest.raises(Impossible, match="NONE has no 1d candles; fetch or import them first"):
+            started(alice, wish(Asset.objects.create(symbol="NONE")))
+
+    def test_what_only_the_candles_tell_is_the_backtest_s_failure(self):
+        alice = cast.alice()
+        done = ran(alice, wish(acme(), parameters={"fast": 10, "slow": 300}))
+        assert done.failure.startswith("The history is too short: SMA cross with these parameters needs 300 bars")
+        assert done.job is not None
+        assert (done.job.state, done.job.summary, backtests.state_of(done)) == ("failed", done.failure, "failed")
+        assert done.finished_at is not None
+
+    def test_figures_that_no_column_holds_are_refused_in_words(self):
+        alice = cast.alice()
+        done = ran(alice, wish(acme(), terms=Terms(cash=9e15, lot=0.0)))
+        assert "grows beyond what can be stored" in done.failure
+
+
+def test_the_check_of_a_strategy_is_a_job_with_a_report():
+    from signals.jobs import CheckStrategy, check_strategy
+
+    alice = cast.alice()
+    asset = acme()
+    with tenancy.acting_as(alice):
+        asked = CheckStrategy(kind="donchian", parameters={}, asset_id=asset.pk)
+        job = check_strategy(asked, asset, alice)
+    jobs.run_job(job.pk)
+    with tenancy.acting_as(alice):
+        job = Job.objects.get(pk=job.pk)
+    assert job.state == "done", job.summary
+    assert job.summary.startswith("It only looks back")
+    assert job.result["sound"] is True
