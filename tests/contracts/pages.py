@@ -33,7 +33,6 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "signals:backtest-equity-csv": {"pk": "{backtest}"},
     "signals:backtest-png": {"pk": "{backtest}"},
     "signals:backtest-report": {"pk": "{backtest}"},
-    "signals:backtest": {"pk": "{backtest}"},
     "signals:rerun-backtest": {"pk": "{backtest}"},
     "signals:cancel-backtest": {"pk": "{backtest}"},
     "signals:delete-backtest": {"pk": "{backtest}"},
