@@ -19,10 +19,10 @@ from django.http import QueryDict
 
 from chronos.core import figures
 from chronos.core.models import Job, User
-from marketdata.models import Series, Timeframe
+from marketdata.models import Asset, Series, Timeframe
 from signals import backtests, cells
 from signals.measures import MEASURES, Measure
-from signals.models import HEADLINES, Backtest
+from signals.models import HEADLINES, Backtest, Strategy
 from signals.strategies import registry
 
 A_PAGE = 50
@@ -30,6 +30,7 @@ LONGEST, MOST = 100, 20  # characters of a filter's value, values of one filter
 LOOKED_AT = 200  # finished ones that are looked at for what is stale, before those are filtered
 BIG = 2**31 - 1
 OPEN = (Job.State.QUEUED, Job.State.RUNNING)
+NO_STRATEGY = "no strategy of yours"
 A_QUARTER = timedelta(days=92)
 STATES = {"done": "done", "open": "waiting or running", "failed": "failed", "cancelled": "cancelled"}
 
@@ -215,7 +216,10 @@ class Facet:
 
 @dataclass
 class Table:
-    """`rows` are those of one page, each with `state` and `warned`; `matching` counts all that pass, `total` all."""
+    """`rows` are those of one page, each with `state` and `warned`; `matching` counts all that pass, `total` all.
+
+    `facets` are there if they were asked for; `words` are those of the filters that are on, by filter and value.
+    """
 
     wish: Wish
     rows: list[Backtest]
@@ -224,12 +228,13 @@ class Table:
     page: int
     pages: int
     facets: dict[str, list[Facet]]
+    words: dict[tuple[str, str], str]
 
 
-def read(user: User, wanted: Wish) -> Table:
+def read(user: User, wanted: Wish, *, faceted: bool = True) -> Table:
     """One page of the table. What is stale among its rows is found out now."""
-    groups = _groups(user)
-    total = sum(count for _, count in groups)
+    facets = facets_of(user, wanted) if faceted else {}
+    total = Backtest.objects.of(user).count()
     found = matching(user, wanted)
     hits = found.count() if wanted.filtered else total
     pages = max(1, math.ceil(hits / A_PAGE))
@@ -237,7 +242,19 @@ def read(user: User, wanted: Wish) -> Table:
     rows = list(_shown(ordered(found, wanted), wanted)[(number - 1) * A_PAGE : number * A_PAGE])
     complete(rows)
     backtests.look_for_stale(rows)
-    return Table(wanted, rows, total, hits, number, pages, _facets(groups, user, wanted))
+    return Table(wanted, rows, total, hits, number, pages, facets, _words(user, wanted))
+
+
+def _words(user: User, wanted: Wish) -> dict[tuple[str, str], str]:
+    """What people call the values of the filters that are on."""
+    kinds = registry.kinds()
+    words = {(key, value): value for key, values in wanted.filters.items() for value in values}
+    words |= {("kind", value): kinds[value].label for value in wanted.filters.get("kind", ()) if value in kinds}
+    words |= {("state", value): STATES[value] for value in wanted.filters.get("state", ()) if value in STATES}
+    if asked := wanted.filters.get("strategy"):
+        mine = Strategy.objects.filter(_with_numbers(asked), owner=user).values_list("pk", "name")
+        words |= {("strategy", str(pk)): name for pk, name in mine} | {("strategy", "none"): NO_STRATEGY}
+    return words
 
 
 def whole(user: User, wanted: Wish) -> list[Backtest]:
@@ -302,9 +319,18 @@ def matching(user: User, wanted: Wish) -> QuerySet[Backtest]:
     return found
 
 
+def _with_numbers(values: Sequence[str]) -> Q:
+    return Q(pk__in=[int(value) for value in values if value.isascii() and value.isdecimal() and len(value) < 16])
+
+
 def _of_strategies(values: Sequence[str]) -> Q:
     pks = [int(value) for value in values if value.isascii() and value.isdecimal() and len(value) < 16]
     return Q(strategy__in=pks) | (Q(strategy=None) if "none" in values else Q(pk__in=[]))
+
+
+def _on_assets(values: Sequence[str]) -> Q:
+    """By their keys, which an index has beside the owner."""
+    return Q(asset__in=list(Asset.objects.filter(symbol__in=values).values_list("pk", flat=True)))
 
 
 def _in_states(values: Sequence[str]) -> Q:
@@ -327,7 +353,7 @@ def _in_states(values: Sequence[str]) -> Q:
 _FILTERS: dict[str, Callable[[Sequence[str]], Q]] = {
     "strategy": _of_strategies,
     "kind": lambda values: Q(kind__in=values),
-    "asset": lambda values: Q(asset__symbol__in=values),
+    "asset": _on_assets,
     "timeframe": lambda values: Q(timeframe__in=values),
     "state": _in_states,
 }
@@ -372,17 +398,17 @@ def _state(row: Backtest) -> str:
 
 def _look_at_revised(user: User) -> None:
     """Finished ones whose candles have another revision than when they were last looked at, the newest first."""
-    found: list[Backtest] = []
-    finished = Backtest.objects.of(user).finished().filter(stale="").select_related("asset").only(*_ROW)
-    newer = Series.objects.filter(candle_count__gt=0).values_list("asset_id", "timeframe", "revision")
-    keys = set(finished.values_list("asset_id", "timeframe").distinct())
-    for asset, timeframe, revision in newer.filter(asset__in={asset for asset, _ in keys}):
-        if (asset, timeframe) in keys:
-            theirs = finished.filter(asset=asset, timeframe=timeframe).exclude(checked_revision=revision)
-            found += theirs.order_by("-created_at")[: LOOKED_AT - len(found)]
-        if len(found) >= LOOKED_AT:
-            break
-    backtests.look_for_stale(found)
+    finished = Backtest.objects.of(user).finished().filter(stale="")
+    looked = finished.order_by().values_list("asset_id", "timeframe", "checked_revision").distinct()
+    every = set(looked)
+    now = Series.objects.filter(asset__in={asset for asset, *_ in every}).order_by()
+    revisions = {(asset, name): revision for asset, name, revision in now.values_list("asset", "timeframe", "revision")}
+    doubtful = Q(pk__in=[])
+    for asset, timeframe, revision in every:
+        if revisions.get((asset, timeframe)) != revision:
+            doubtful |= Q(asset=asset, timeframe=timeframe, checked_revision=revision)
+    if doubtful != Q(pk__in=[]):
+        backtests.look_for_stale(finished.filter(doubtful).select_related("asset").only(*_ROW)[:LOOKED_AT])
 
 
 # --- Facets ------------------------------------------------------------------------------------------------------
@@ -400,13 +426,10 @@ def _groups(user: User) -> list[_Group]:
     ]
 
 
-def _facets(groups: list[_Group], user: User, wanted: Wish) -> dict[str, list[Facet]]:
+def facets_of(user: User, wanted: Wish) -> dict[str, list[Facet]]:
     """The values of each filter among all, the commonest first."""
-    from marketdata.models import Asset
-    from signals.models import Strategy
-
     counts: dict[str, Counter[Any]] = {key: Counter() for key in FILTERS}
-    for (strategy, kind, asset, timeframe, ended), count in groups:
+    for (strategy, kind, asset, timeframe, ended), count in _groups(user):
         for key, value in (("strategy", strategy), ("kind", kind), ("asset", asset), ("timeframe", timeframe),
                            ("state", ended)):  # fmt: skip
             counts[key][value] += count
@@ -419,7 +442,7 @@ def _facets(groups: list[_Group], user: User, wanted: Wish) -> dict[str, list[Fa
     kinds = registry.kinds()
     told: dict[str, Counter[tuple[str, str]]] = {key: Counter() for key in FILTERS}
     for pk, count in counts["strategy"].items():
-        told["strategy"][(str(pk), names.get(pk, "deleted")) if pk else ("none", "no strategy of yours")] += count
+        told["strategy"][(str(pk), names.get(pk, "deleted")) if pk else ("none", NO_STRATEGY)] += count
     for kind, count in counts["kind"].items():
         told["kind"][kind, kinds[kind].label if kind in kinds else kind] += count
     for asset, count in counts["asset"].items():

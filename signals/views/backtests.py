@@ -19,7 +19,7 @@ from marketdata.views import heading
 from signals import backtests as verbs
 from signals import keeping, listing
 from signals.engine.terms import Impossible
-from signals.listing import Column, Table, Wish
+from signals.listing import Column, Facet, Table, Wish
 from signals.loading import backtest_of
 from signals.models import Backtest
 from signals.strategies.declaring import BadParameters
@@ -30,7 +30,7 @@ COOKIE = "chronos_columns_backtests"  # those that this browser last chose
 A_YEAR = 365 * 24 * 3600
 UNDO = timedelta(seconds=10)  # how long a page offers to take a deletion back
 AT_ONCE = 100  # backtests that one act is about
-KEPT = ("deleted", "row", "page")  # of an address, what a link to another order or filter leaves out
+KEPT = ("deleted", "row", "filters", "page")  # of an address, what a link to another order or filter leaves out
 Refusal = (Impossible, BadParameters, UnknownKind)
 
 
@@ -45,9 +45,13 @@ def backtests(request: Signed) -> HttpResponse:
         return HttpResponse(
             cells.rows([found], _layout(request, wanted)), headers={"Cache-Control": "private, no-store"}
         )
-    response = page(
-        request, "signals/backtests.html", _context(request, listing.read(request.user, wanted)), part="rows"
-    )
+    if wants_part(request) and request.htmx.target == "facets":
+        facets = _facets(listing.facets_of(request.user, wanted))
+        return page(request, "signals/backtests.html", {"facets": facets}, part="facets")
+    # Counting the values of each filter takes as long as the rest; the menu asks for them when it is opened.
+    faceted = not wants_part(request) and (bool(wanted.filters) or "filters" in request.GET)
+    told = listing.read(request.user, wanted, faceted=faceted)
+    response = page(request, "signals/backtests.html", _context(request, told), part="rows")
     if wants_part(request):
         typed = request.htmx.trigger == "find"
         response.headers["HX-Replace-Url" if typed else "HX-Push-Url"] = _address(request, wanted)
@@ -103,7 +107,7 @@ def _context(request: Signed, told: Table) -> dict[str, Any]:
         "sort": f"{'-' if wanted.falling else ''}{wanted.sort.key}",
         "headings": [_heading(request, column, wanted) for column in wanted.columns],
         "choices": [(one, one in wanted.columns) for one in listing.COLUMNS if one.key not in listing.ALWAYS],
-        "facets": [(key, label, told.facets[key]) for key, label in listing.FILTERS.items() if key in told.facets],
+        "facets": _facets(told.facets),
         "narrowed": sum(map(len, wanted.filters.values())) + sum(
             map(bool, (wanted.stale, wanted.since, wanted.until, wanted.trades is not None))
         ),
@@ -114,6 +118,10 @@ def _context(request: Signed, told: Table) -> dict[str, Any]:
         "pages": told.pages,
         "deleted": _deleted(request),
     }  # fmt: skip
+
+
+def _facets(found: dict[str, list[Facet]]) -> list[tuple[str, str, list[Facet]]]:
+    return [(key, label, found[key]) for key, label in listing.FILTERS.items() if key in found]
 
 
 def _count(told: Table) -> str:
@@ -135,8 +143,7 @@ def _chips(request: HttpRequest, told: Table) -> list[dict[str, str]]:
     wanted = told.wish
     chips: list[tuple[str, str | None, str]] = [("q", None, f"“{wanted.text}”")] if wanted.text else []
     for key, label in listing.FILTERS.items():
-        words = {facet.value: facet.words for facet in told.facets.get(key, ())}
-        chips += [(key, value, f"{label}: {words.get(value, value)}") for value in wanted.filters.get(key, ())]
+        chips += [(key, value, f"{label}: {told.words[key, value]}") for value in wanted.filters.get(key, ())]
     if wanted.stale:
         chips.append(("stale", None, "stale"))
     if wanted.since:
@@ -275,7 +282,7 @@ def _chosen(request: Signed) -> list[Backtest]:
 def _list_as_it_was(request: HttpRequest, deleted: str = "") -> str:
     """The list's address with what it was narrowed and sorted by, which the form's own address carries."""
     query = request.GET.copy()
-    for key in KEPT[:2]:
+    for key in KEPT[:3]:
         query.pop(key, None)
     if deleted:
         query["deleted"] = deleted

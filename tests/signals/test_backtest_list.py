@@ -190,7 +190,11 @@ class TestFilters:
         assert "No backtest is like that" in page.get("/backtests/?q=nothing+like+it").text
 
     def test_facets_count_all(self, page, runs):
-        text = page.get("/backtests/").text
+        assert 'name="kind"' not in page.get("/backtests/").text
+        text = page.get("/backtests/?stale=1", headers=PART | {"HX-Target": "facets"}).text
+        assert "<table" not in text
+        assert 'name="kind"' in page.get("/backtests/?filters=1").text
+        assert 'name="kind" value="gone" checked' in page.get("/backtests/?kind=gone").text
         for value, words, count in (
             ("donchian", "Donchian channel (turtle)", 1), ("done", "done", 3), ("failed", "failed", 2),
             ("open", "waiting or running", 1), ("cancelled", "cancelled", 1),
