@@ -51,6 +51,7 @@ TAGS = [
     {"name": "upkeep", "description": "How an asset's candles are kept: coverage, gaps, what was asked, what is held."},
     {"name": "data", "description": "The state of all data, and whom Chronos asks."},
     {"name": "strategies", "description": "Rules with the parameters you chose, and the kinds that there are."},
+    {"name": "backtests", "description": "Strategies run on stored candles: figures, equity and trades."},
     {"name": "jobs", "description": "Long work: started, watched, stopped, done again."},
 ]
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.text import slugify
 
 from chronos.core import figures
+from chronos.core.streams import one_by_one, streamed
 from signals import drawings, painting
 from signals.cells import written
 from signals.findings import AT_ONCE, Findings
@@ -22,14 +25,15 @@ from signals.measures import MEASURES
 if TYPE_CHECKING:
     from signals.engine.terms import Floats
 
+Response = TypeVar("Response", bound=HttpResponseBase)
 TYPES = {
     "json": "application/json",
     "csv": "text/csv; charset=utf-8",
     "png": "image/png",
     "html": "text/html; charset=utf-8",
 }
-CURVES = ("equity", "gross", "hold", "benchmark", "drawdown")
 ROWS = 16_384  # bars in a part of text
+SHORT = 20_000  # bars that are sent without streaming
 OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_INDENT_2
 HEADLINES = ("total_return", "cagr", "max_drawdown", "sharpe_ratio", "trade_count")  # under a chart's title
 
@@ -110,6 +114,21 @@ def equity_csv(found: Findings) -> Iterator[bytes]:
         into = io.BytesIO()
         csv.write_csv(pa.record_batch([texts, *numbers], names=["open_time", *columns]), into, options)
         yield into.getvalue()
+
+
+def equity_download(found: Findings) -> HttpResponseBase:
+    """The CSV as a response. The curves are at hand, so that nothing is asked of the database while it is sent."""
+    parts, kind = equity_csv(found), TYPES["csv"]
+    short = len(found.times) <= SHORT
+    response = HttpResponse(b"".join(parts), content_type=kind) if short else streamed(one_by_one(parts), kind)
+    return named(response, found, "csv", "equity")
+
+
+def named(response: Response, found: Findings, form: str, what: str = "") -> Response:
+    """As a file to be kept."""
+    response.headers["Content-Disposition"] = f'attachment; filename="{file_name(found, form, what)}"'
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
 
 
 # --- PNG ---------------------------------------------------------------------------------------------------------

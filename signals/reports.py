@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from chronos.core import figures
 from marketdata import history
 from marketdata.models import Timeframe
-from signals import drawings, exporting, measures, painting, wording
+from signals import drawings, exporting, measures, painting, telling, wording
 from signals.cells import written
 from signals.findings import Findings
 
@@ -24,11 +24,6 @@ HEADLINES = ("total_return", "cagr", "max_drawdown", "sharpe_ratio", "win_rate",
 MOST = 2_000  # trades of a report; a browser shows more of them slowly, and the JSON has them all
 WORST = 5  # drawdowns
 STEPS = (0.005, 0.02, 0.05, 0.1)  # from which a month is coloured deeper
-REASONS = {
-    "signal": "Signal", "reversal": "Reversal", "stop_loss": "Stop-loss", "trailing_stop": "Trailing stop",
-    "take_profit_1": "First target", "take_profit_2": "Second target", "max_bars": "Time stop", "end": "End",
-    "ruin": "Ruin",
-}  # fmt: skip
 
 
 def html(found: Findings, now: datetime) -> str:
@@ -46,7 +41,7 @@ def html(found: Findings, now: datetime) -> str:
         "found": found,
         "title": f"{found.name} on {found.symbol}, {found.timeframe}",
         "span": f"{figures.day(found.first)} – {figures.day(found.last)}",
-        "verdict": verdict(found.metrics),
+        "verdict": " ".join(telling.verdict(found.metrics, found.symbol)),
         "headlines": [_measured(found, name) for name in HEADLINES],
         "equity": painting.svg(equity, 320),
         "scale": equity.title,
@@ -60,7 +55,7 @@ def html(found: Findings, now: datetime) -> str:
         "left_out": len(closed) > MOST and figures.integer(found.metrics.get("trade_count")),
         "most": figures.integer(MOST),
         "parameters": wording.parameters(found.kind, found.inputs["parameters"]),
-        "terms": terms_in_words(found.inputs["terms"]),
+        "terms": telling.terms(found.inputs["terms"]),
         "made": _made(found),
         "made_at": f"{figures.moment(now)} UTC",
     }
@@ -70,24 +65,6 @@ def html(found: Findings, now: datetime) -> str:
 @cache
 def _style() -> str:
     return "\n".join((settings.BASE_DIR / path).read_text() for path in STYLES)
-
-
-def verdict(found: dict[str, Any]) -> str:
-    """What came of it in a sentence."""
-    total, held, worst = found.get("total_return"), found.get("hold_return"), found.get("max_drawdown")
-    way = "gained" if (total or 0) >= 0 else "lost"
-    says = f"It {way} {_size(total)}"
-    if (yearly := found.get("cagr")) is not None and (found.get("years") or 0) >= 1:
-        says += f", {_size(yearly)} a year"
-    if held is not None:
-        says += f", while holding the asset {'gained' if held >= 0 else 'lost'} {_size(held)}"
-    if worst:
-        says += f"; at worst it was {_size(worst)} below its high"
-    return f"{says}. It closed {figures.counted(found.get('trade_count') or 0, 'trade')}."
-
-
-def _size(fraction: float | None) -> str:
-    return figures.NOTHING if fraction is None else f"{figures.percent(abs(fraction), 1).lstrip('+')} %"
 
 
 def _measured(found: Findings, name: str) -> dict[str, Any]:
@@ -149,7 +126,7 @@ def _trade(row: dict[str, Any], found: Findings) -> dict[str, Any]:
         "entry_price": figures.price(row["entry_price"]),
         "left": when(row["exit_time"]) if row["exit_time"] else "open",
         "exit_price": figures.price(row["exit_price"]),
-        "reason": REASONS.get(row["exit_reason"], row["exit_reason"] or ""),
+        "reason": telling.reason(row["exit_reason"]) if row["exit_reason"] else "",
         "ambiguous": row["ambiguous"],
         "fees": figures.money(row["fees"]),
         "profit": figures.money(row["profit"]),
@@ -161,43 +138,6 @@ def _trade(row: dict[str, Any], found: Findings) -> dict[str, Any]:
 
 
 # --- How it was made ---------------------------------------------------------------------------------------------
-
-
-def terms_in_words(terms: dict[str, Any]) -> list[tuple[str, str]]:
-    """Cash, costs, size and exits, each with its unit; without what there is none of."""
-    costs, sizing, exits = terms.get("costs", {}), terms.get("sizing", {}), terms.get("exits", {})
-    size = sizing.get("value", 1)
-    sizes = {
-        "fraction": f"{_share(size)} of equity",
-        "amount": f"{figures.money(size)} of currency",
-        "risk": f"so much that the stop-loss costs {_share(size)} of equity",
-    }
-    lot = terms.get("lot", 1)
-    lots = {0: "any fraction", 1: "whole"}
-    said = [
-        ("Cash", figures.money(terms.get("cash", 10_000))),
-        ("Fees", f"{_share(costs.get('fee_rate', 0))} of each side"),
-        ("Least fee", figures.money(costs["fee_minimum"]) if costs.get("fee_minimum") else ""),
-        ("Slippage", f"{costs.get('slippage_bps', 0):g} basis points of market orders"),
-        ("Size", sizes.get(sizing.get("kind", "fraction"), "")),
-        ("Quantities", lots.get(lot, f"multiples of {lot:g}")),
-        ("Direction", {"both": "long and short"}.get(terms.get("direction", "long"), terms.get("direction", "long"))),
-    ]
-    for name, label in (
-        ("stop_loss", "Stop-loss"), ("take_profit_1", "First target"), ("take_profit_1_share", "It closes"),
-        ("take_profit_2", "Second target"), ("trailing_stop", "Trailing stop"),
-    ):  # fmt: skip
-        if (value := exits.get(name)) is not None:
-            of = "of the position" if name.endswith("share") else "from the entry price"
-            said.append((label, f"{_share(value)} {'from the best price' if name == 'trailing_stop' else of}"))
-    if exits.get("max_bars"):
-        said.append(("Time stop", figures.counted(exits["max_bars"], "bar")))
-    said.append(("At the end", "all is sold" if terms.get("close_at_end") else "what is held stays open"))
-    return [(label, text) for label, text in said if text]
-
-
-def _share(fraction: float) -> str:
-    return f"{fraction * 100:.6g} %"
 
 
 def _made(found: Findings) -> list[tuple[str, str]]:

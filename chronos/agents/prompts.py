@@ -53,8 +53,8 @@ READY = {
             "Compares how members of a universe did over a span, without looking only at the survivors.",
             {"universe_id": ("Which universe.", True), "since": ("From this day, as 2025-01-02.", True)},
             "Compare the members of universe {universe_id} in Chronos since {since}.\n\n"
-            "1. Call list_members with as_of={since}: those were the members then. Call list_universe_changes for who"
-            " came and went; today's members alone would flatter the result.\n"
+            "1. Call list_members with as_of={since}: those were the members then. By call_operation,"
+            " list_universe_changes says who came and went; today's members alone would flatter the result.\n"
             "2. For each, read daily candles since then with get_candles, and take the last close over the first, less"
             " 1.\n"
             "3. Rank them in a table: symbol, joined, left, return, first and last day used. Name those without candles"

@@ -22,11 +22,12 @@ INSTRUCTIONS = """\
 Chronos keeps universes (named sets of assets with a dated past) and their market data (candles). Every answer has a
 message, data, next actions with their parameters, and metadata; a refusal says which field and what to do, and has
 changed nothing. Symbols are written like NVDA, BRK.B, BTC-USDT, EUR-USD, ^GSPC; add_assets looks at each and suggests
-what may have been meant: never guess one yourself. Long work (backfill, refresh) is a job: start it with dry_run true
-to see what it takes, then without, then wait_for_job. Edits name the version you have read. For members as they were,
-ask list_members with as_of: today's are no sample of the past. Times are UTC; a candle is named by its open. Lists
-are short here; ask on with cursor. What has no tool of its own: search_operations, describe_operation,
-call_operation.
+what may have been meant: never guess one yourself. Long work (backfill, refresh, backtest) is a job: start it with
+dry_run true to see what it takes, then without, then wait_for_job. Figures of backtests are fractions; tell their
+warnings with them, and how many you tried: the best of many is good by chance. Edits name the version you have read.
+For members as they were, ask list_members with as_of: today's are no sample of the past. Times are UTC; a candle is
+named by its open. Lists are short here; ask on with cursor. What has no tool of its own: search_operations,
+describe_operation, call_operation.
 """
 
 

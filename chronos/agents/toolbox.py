@@ -18,9 +18,10 @@ from chronos.core.envelope import Answer, Problem, Refusal, Refused
 # The operations that have a tool of their own, in the order in which agents see them. With our own four they are at
 # most 25: more would cost every conversation more than they are worth.
 AT_HAND = (
-    "get_me", "list_universes", "get_universe", "create_universe", "list_universe_assets", "add_assets", "remove_asset",
-    "list_members", "list_universe_changes", "compare_members", "export_universe", "search_assets", "validate_assets",
-    "get_asset", "get_candles", "backfill_universe", "refresh_universe", "list_jobs", "get_job", "cancel_job",
+    "get_me", "list_universes", "get_universe", "create_universe", "list_universe_assets", "add_assets", "list_members",
+    "compare_members", "search_assets", "validate_assets", "get_asset", "get_candles", "backfill_universe",
+    "refresh_universe", "list_strategy_kinds", "run_backtest", "get_backtest", "list_backtests", "list_jobs", "get_job",
+    "cancel_job",
 )  # fmt: skip
 WAIT_SECONDS = 50
 POLL_SECONDS = (0.3, 0.5, 1.0, 2.0)  # the last again and again
@@ -106,8 +107,9 @@ class Toolbox:
                 ),
                 Tool(
                     "search_operations", "Search operations",
-                    f"Look for what else Chronos can do: {many} more operations, such as sharing, notes and tags,"
-                    " order, past members, logs, tokens.", SearchIn, _output(Answer[list[Found]]),
+                    f"Look for what else Chronos can do: {many} more operations, such as strategies, trades, exports,"
+                    " sharing, notes and tags, order, past members, logs, tokens.",
+                    SearchIn, _output(Answer[list[Found]]),
                 ),
                 Tool(
                     "describe_operation", "Describe an operation",

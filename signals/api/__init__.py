@@ -7,18 +7,20 @@ from ninja import Router
 
 from chronos.core.envelope import Refused
 from signals import catalogue
-from signals.api import refusals, strategies
+from signals.api import backtests, refusals, strategies
+from signals.engine.terms import Impossible
 from signals.strategies import registry
 from signals.strategies.declaring import BadParameters
 
 router = Router()
-for noun in (strategies,):
+for noun in (strategies, backtests):
     router.add_router("", noun.router)
 
 # What the verbs raise, as the API says it.
 HANDLERS: dict[type[Exception], Callable[[Any], Refused]] = {
     BadParameters: refusals.bad_parameters,
     registry.UnknownKind: refusals.unknown_kind,
+    Impossible: refusals.impossible,
     catalogue.Malformed: refusals.malformed,
     catalogue.Taken: refusals.taken,
     catalogue.Outdated: refusals.outdated,

@@ -2,6 +2,7 @@
 
 from chronos.core.envelope import Problem, Refused, then
 from signals.catalogue import Malformed, Outdated, Taken
+from signals.engine.terms import Impossible
 from signals.strategies.declaring import BadParameters
 from signals.strategies.registry import UnknownKind
 
@@ -32,3 +33,9 @@ def taken(error: Taken) -> Refused:
 
 def outdated(error: Outdated) -> Refused:
     return Refused("outdated", str(error), "Read it again, and make your change on what it is now.", status=409)
+
+
+def impossible(error: Impossible) -> Refused:
+    """What no run can be made of; its name is that of a field of run_backtest, but for the asset."""
+    field = {"asset": "symbol", "rule": "kind"}.get(error.name, error.name)
+    return Refused("invalid", str(error), "Mend what it names.", field=f"body.{field}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -10,14 +9,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from chronos.core.hypermedia import Signed, page
-from chronos.core.streams import one_by_one, streamed
 from chronos.core.tokens import open_to_tokens
 from signals import backtests, exporting, findings, reports
 from signals.findings import Findings
 from signals.loading import backtest_of
 
-AT_ONCE = 20_000  # bars that are sent without streaming
-Answer = TypeVar("Answer", bound=HttpResponseBase)
 Made = Callable[[Signed, Findings], HttpResponseBase]
 
 
@@ -39,23 +35,22 @@ def _of_result(make: Made) -> Callable[..., HttpResponseBase]:
 @_of_result
 def result_json(request: Signed, found: Findings) -> HttpResponse:
     """All of it but the curves. Made at one go: trades are read in the request's own transaction."""
-    return _named(HttpResponse(b"".join(exporting.json(found)), content_type=exporting.TYPES["json"]), found, "json")
+    return exporting.named(
+        HttpResponse(b"".join(exporting.json(found)), content_type=exporting.TYPES["json"]), found, "json"
+    )
 
 
 @_of_result
 def equity_csv(request: Signed, found: Findings) -> HttpResponseBase:
-    """Every bar. The curves are at hand, so that nothing is asked of the database while the text is sent."""
-    parts, kind = exporting.equity_csv(found), exporting.TYPES["csv"]
-    short = len(found.times) <= AT_ONCE
-    response = HttpResponse(b"".join(parts), content_type=kind) if short else streamed(one_by_one(parts), kind)
-    return _named(response, found, "csv", "equity")
+    """Every bar."""
+    return exporting.equity_download(found)
 
 
 @_of_result
 def chart_png(request: Signed, found: Findings) -> HttpResponse:
     """1400 by 900 pixels; `theme=dark` for a dark page."""
     theme = "dark" if request.GET.get("theme") == "dark" else "light"
-    return _named(HttpResponse(exporting.png(found, theme), content_type=exporting.TYPES["png"]), found, "png")
+    return exporting.named(HttpResponse(exporting.png(found, theme), content_type=exporting.TYPES["png"]), found, "png")
 
 
 @_of_result
@@ -63,10 +58,4 @@ def report(request: Signed, found: Findings) -> HttpResponse:
     """One file that stands alone. Opened from here it is shut off as well as from a disk."""
     response = HttpResponse(reports.html(found, timezone.now()), content_type=exporting.TYPES["html"])
     response.headers["Content-Security-Policy"] = f"{reports.POLICY}; frame-ancestors 'none'; sandbox"
-    return _named(response, found, "html")
-
-
-def _named(response: Answer, found: Findings, form: str, what: str = "") -> Answer:
-    response.headers["Content-Disposition"] = f'attachment; filename="{exporting.file_name(found, form, what)}"'
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
+    return exporting.named(response, found, "html")

@@ -60,3 +60,6 @@ def test_the_session(worker, hers, address, transport):
     assert told["candles"][0]["open_time"].startswith("2026-03-02")
     symbols = [line.partition(",")[0] for line in told["file"].splitlines()[1:]]
     assert symbols == ["NVDA", "AAPL", "GOOGL"]
+    tried = told["tried"]
+    assert (tried["state"], tried["symbol"], tried["parameters"]) == ("done", "GOOGL", {"fast": 5, "slow": 20})
+    assert {"few_trades", "no_trades"} & {warning["code"] for warning in tried["warnings"]}

@@ -41,7 +41,8 @@ def sample(schema, names):
 def of_alice(field):
     hers = field.hers
     return {"universe_id": hers["universes_universe"], "job_id": hers["core_job"], "token_id": hers["core_apitoken"],
-            "list_id": hers["universes_symbollist"], "strategy_id": hers["signals_strategy"], "username": "rita",
+            "list_id": hers["universes_symbollist"], "strategy_id": hers["signals_strategy"],
+            "backtest_id": hers["signals_backtest"], "username": "rita",
             "number": 1, "symbol": "NVDA", "symbols": ["MSFT"], "dry_run": False}  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def everything(program, names):
         yield name, program(name, **{key: names.get(key, value) for key, value in given.items()})
 
 
-OWNED = ("universe_id", "job_id", "token_id", "list_id", "strategy_id")
+OWNED = ("universe_id", "job_id", "token_id", "list_id", "strategy_id", "backtest_id")
 
 
 def wants_hers(name):
@@ -104,7 +105,8 @@ def test_a_reading_token_changes_nothing(field):
 def test_she_does_reach_what_is_hers(field):
     hers = Program.of(field.alice)
     for name in ("get_universe", "list_universe_assets", "list_members", "get_turnover", "get_job", "list_job_lines",
-                 "list_readers", "list_lists", "list_rows", "get_strategy"):  # fmt: skip
+                 "list_readers", "list_lists", "list_rows", "get_strategy", "get_backtest",
+                 "list_backtest_trades", "get_backtest_equity"):  # fmt: skip
         names = of_alice(field)
         wanted = {
             one["name"]: names[one["name"]]

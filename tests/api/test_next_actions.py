@@ -5,10 +5,12 @@ from collections import deque
 import pytest
 
 from marketdata.directory import listings
+from marketdata.models import Asset
 from tests import cast
 from tests.api.program import Program, operations
 from tests.marketdata import directory
 from tests.prices import stored, walk
+from tests.signals.results import finished
 
 pytestmark = pytest.mark.usefixtures("house")
 DEEP = 400  # actions; more are not needed to meet every kind of state
@@ -65,13 +67,16 @@ def test_whatever_is_offered_can_be_done():
     ]  # fmt: skip
     hers.ask("create_strategy", name="Trend", kind="sma-cross")
     first += actions_of(hers("list_strategies"))
+    finished(alice, asset=Asset.objects.get(symbol="NVDA"))
+    first += actions_of(hers("list_backtests"))
+    first += actions_of(hers("run_backtest", kind="sma-cross", symbol="NVDA"))
     met |= follow(reads, actions_of(reads("get_universe", universe_id=pk)))
     met |= follow(hers, first)
     names = {"universe_id": pk, "list_id": brought.json()["data"]["id"]}  # its job was cancelled on the way
     met |= follow(hers, actions_of(hers("get_list", **names)))
     assert {"add_assets", "backfill_universe", "get_job", "cancel_job", "confirm_list", "undo_list", "reopen_list",
             "duplicate_universe", "list_universe_changes", "list_strategy_kinds", "delete_strategy",
-            "undelete_strategy"} <= met  # fmt: skip
+            "undelete_strategy", "rerun_backtest", "list_backtest_trades", "undelete_backtest"} <= met  # fmt: skip
 
 
 def test_a_refusal_offers_what_helps():

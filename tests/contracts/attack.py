@@ -73,7 +73,7 @@ class Battlefield:
         backtest = Backtest.objects.create(owner=owner, strategy=strategy, strategy_name=strategy.name,
                                            kind="sma-cross", asset=self.asset, timeframe="1d", note=name,
                                            finished_at=NOON, read_from=NOON, first_open=NOON, last_open=NOON,
-                                           bars=3)  # fmt: skip
+                                           bars=3, stale="its candles are not here any more")  # fmt: skip
         curve = Curve.objects.create(backtest=backtest, owner=owner, bars=3, times=_THREE_DAYS, equity=_EQUITY,
                                      gross=_EQUITY, hold=_EQUITY)  # fmt: skip
         trade = Trade.objects.create(backtest=backtest, owner=owner, number=0, position=0, direction="long",

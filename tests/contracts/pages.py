@@ -23,6 +23,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "list_id": "{list}",
         "number": "1",
         "strategy_id": "{strategy}",
+        "backtest_id": "{backtest}",
     },
     "signals": {"pk": "{strategy}"},
     "signals:backtest": {"pk": "{backtest}"},

@@ -15,14 +15,15 @@ from tests.signals.candles import google
 
 
 @cache
-def _table(bars: int) -> pa.Table:
+def _table(bars: int, revised: int | None = None) -> pa.Table:
     found = google()
     start = datetime(2004, 8, 19, tzinfo=UTC).timestamp()
     columns = zip(found.open, found.high, found.low, found.close, found.volume, strict=True)
     rows = [
         {
             "open_time": datetime.fromtimestamp(start + 86_400 * n, UTC), "open": f"{o:.4f}",
-            "high": f"{h:.4f}", "low": f"{lo:.4f}", "close": f"{c:.4f}", "adj_close": None, "volume": f"{v:.0f}",
+            "high": f"{h * (2 if n == revised else 1):.4f}", "low": f"{lo:.4f}", "close": f"{c:.4f}", "adj_close": None,
+            "volume": f"{v:.0f}",
             "quote_volume": None,
         }
         for n, (o, h, lo, c, v) in enumerate(columns)
@@ -31,11 +32,12 @@ def _table(bars: int) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema())
 
 
-def goog(bars: int = 400, symbol: str = "GOOG") -> Asset:
-    """As if it were traded every day: loading a market's calendar takes seconds."""
+def goog(bars: int = 400, symbol: str = "GOOG", revised: int | None = None) -> Asset:
+    """As if it were traded every day: loading a market's calendar takes seconds. `revised`: a bar that has another high
+    than before."""
     asset, made = Asset.objects.get_or_create(symbol=symbol, defaults={"name": "Google", "asset_class": "crypto"})
-    if made:
-        ingest(asset, "1d", _table(bars), source="file")
+    if made or revised is not None:
+        ingest(asset, "1d", _table(bars, revised), source="file")
     return asset
 
 

@@ -15,7 +15,6 @@ from PIL import Image
 from chronos.core import tenancy
 from signals import curves, exporting
 from signals.models import Backtest, Curve, Trade
-from signals.views import exports
 from tests import cast
 from tests.api.program import Program
 from tests.cast import signed_in
@@ -93,7 +92,7 @@ def test_the_csv_has_every_bar_exactly(alice):
 def test_a_long_csv_is_sent_while_it_is_made(alice, monkeypatch):
     row = finished(alice)
     short = taken(alice, row, "equity.csv")
-    monkeypatch.setattr(exports, "AT_ONCE", 10)
+    monkeypatch.setattr(exporting, "SHORT", 10)
     monkeypatch.setattr(exporting, "ROWS", 64)
 
     async def streamed():
