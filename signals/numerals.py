@@ -74,3 +74,8 @@ def percent(fraction: float | None) -> str:
 
 def fraction(percent: Decimal | None) -> float | None:
     return None if percent is None else float(percent / 100)
+
+
+def whole(text: str) -> int:
+    """A key, page or width of an address; 0 for what is none."""
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 16 else 0

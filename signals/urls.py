@@ -1,6 +1,6 @@
 from django.urls import path
 
-from signals.views import backtests, changes, exports, guard, results, starting, strategies, trades
+from signals.views import backtests, changes, comparison, exports, guard, results, starting, strategies, trades
 
 app_name = "signals"
 urlpatterns = [
@@ -19,6 +19,8 @@ urlpatterns = [
     path("backtests/new/", starting.new_backtest, name="new-backtest"),
     path("backtests/new/check/", starting.check_backtest, name="check-backtest"),
     path("backtests/new/assets/", starting.backtest_assets, name="backtest-assets"),
+    path("backtests/compare/", comparison.compare, name="compare-backtests"),
+    path("backtests/compare/chart/", comparison.compare_chart, name="compare-chart"),
     path("backtests/delete/", backtests.delete_backtests, name="delete-backtests"),
     path("backtests/undelete/", backtests.undelete_backtests, name="undelete-backtests"),
     path("backtests/rerun/", backtests.rerun_backtests, name="rerun-backtests"),

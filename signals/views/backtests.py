@@ -17,7 +17,7 @@ from chronos.core import figures, jobs
 from chronos.core.hypermedia import Signed, page, wants_part
 from marketdata.views import heading
 from signals import backtests as verbs
-from signals import keeping, listing
+from signals import keeping, listing, numerals
 from signals.engine.terms import Impossible
 from signals.listing import Column, Facet, Table, Wish
 from signals.loading import backtest_of
@@ -39,7 +39,7 @@ def backtests(request: Signed) -> HttpResponse:
     """A person's backtests. All that is chosen is in the address; `row` is one of them alone, under HTMX."""
     wanted = listing.wish(request.GET, _usual(request))
     if wants_part(request) and "row" in request.GET:
-        found = listing.one(request.user, _number(request.GET["row"]), wanted)
+        found = listing.one(request.user, numerals.whole(request.GET["row"]), wanted)
         if found is None:
             return HttpResponse("")
         return HttpResponse(
@@ -263,7 +263,7 @@ def _after_deletion(request: Signed, gone: list[int]) -> HttpResponse:
 
 @require_POST
 def undelete_backtests(request: Signed) -> HttpResponse:
-    asked = [_number(text) for text in request.POST.getlist("id")[:AT_ONCE]]
+    asked = [numerals.whole(text) for text in request.POST.getlist("id")[:AT_ONCE]]
     back = keeping.undelete([pk for pk in asked if pk], request.user)
     kept = Backtest.objects.of(request.user).filter(pk__in=asked).count()
     if not kept:
@@ -274,7 +274,7 @@ def undelete_backtests(request: Signed) -> HttpResponse:
 
 
 def _chosen(request: Signed) -> list[Backtest]:
-    pks = [_number(text) for text in request.POST.getlist("id")[:AT_ONCE]]
+    pks = [numerals.whole(text) for text in request.POST.getlist("id")[:AT_ONCE]]
     rows = Backtest.objects.of(request.user).filter(pk__in=[pk for pk in pks if pk])
     return list(rows.select_related("asset", "benchmark", "strategy").order_by("pk"))
 
@@ -298,13 +298,9 @@ def _back(request: HttpRequest, usual: str) -> str:
 
 def _deleted(request: Signed) -> list[Backtest]:
     """Those that the address says were just deleted, while that is recent enough to offer them back."""
-    pks = [_number(text) for text in request.GET.get("deleted", "")[:2000].split(",")][:AT_ONCE]
+    pks = [numerals.whole(text) for text in request.GET.get("deleted", "")[:2000].split(",")][:AT_ONCE]
     if not any(pks):
         return []
     recent = timezone.now() - UNDO
     gone = Backtest.objects.filter(pk__in=[pk for pk in pks if pk], owner=request.user, deleted_at__gt=recent)
     return list(gone.select_related("asset").only("pk", "strategy_name", "timeframe", "asset__symbol"))
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 16 else 0

@@ -14,7 +14,7 @@ from chronos.core.models import User
 from marketdata.directory import search
 from marketdata.loading import stored_asset
 from marketdata.models import Asset, Series, Timeframe
-from signals import backtests, catalogue, wishes
+from signals import backtests, catalogue, numerals, wishes
 from signals.engine.terms import Impossible
 from signals.forms import focus_first_error
 from signals.loading import backtest_of, strategy_of
@@ -74,12 +74,12 @@ def _filled(request: Signed) -> tuple[BacktestForm, str]:
     """The form as it is first shown, and what must be said about that."""
     asked = {name: request.GET.get(name, "").strip()[:100] for name in
              ("again", "strategy", "kind", "rule", "asset", "timeframe", "lots")}  # fmt: skip
-    before = backtest_of(request, _number(asked["again"])) if asked["again"] else _newest(request.user)
+    before = backtest_of(request, numerals.whole(asked["again"])) if asked["again"] else _newest(request.user)
     like: dict[str, Any] = wishes.like(before, dated=bool(asked["again"])) if before else {}
     parameters = before.parameters if before else None
     rule = asked["strategy"] or asked["kind"] or asked["rule"]
     if rule and rule != like.get("rule"):
-        like["rule"], parameters = str(strategy_of(request, _number(rule)).pk) if rule.isdigit() else rule, None
+        like["rule"], parameters = str(strategy_of(request, numerals.whole(rule)).pk) if rule.isdigit() else rule, None
     if asset := stored_asset(asked["asset"]) if asked["asset"] else None:
         if asset.symbol != like.get("asset"):
             like["lots"] = usual_lot(asset)
@@ -107,10 +107,6 @@ def _newest(user: User) -> Backtest | None:
         .order_by("-created_at", "-pk")
         .first()
     )
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else 0
 
 
 @require_POST
