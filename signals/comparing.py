@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 from chronos.core import figures
 from chronos.core.models import User
 from marketdata import history
+from marketdata.charts import USUAL
 from marketdata.models import Timeframe
-from signals import backtests, cells, charts, telling, wording
+from signals import backtests, cells, telling, wording
+from signals.charts import axes
+from signals.charts.equity import read as curve_of
+from signals.charts.equity import sampled
 from signals.measures import GROUPS, Measure
 from signals.models import Backtest
 
@@ -254,7 +258,7 @@ def together(found: Sequence[Backtest]) -> Together | None:
     """None if fewer than two have a curve, or there is no such day."""
     import numpy as np
 
-    read = [(one, charts.read(one, "equity")) for one in found]
+    read = [(one, curve_of(one, "equity")) for one in found]
     curves = [(one, curve) for one, curve in read if curve is not None and len(curve)]
     if len(curves) < 2:
         return None
@@ -275,36 +279,36 @@ def together(found: Sequence[Backtest]) -> Together | None:
 
 
 def figure(
-    found: Together, names: Sequence[str], *, width: int = charts.USUAL, logarithmic: bool = False, daily: bool = True
+    found: Together, names: Sequence[str], *, width: int = USUAL, logarithmic: bool = False, daily: bool = True
 ) -> dict[str, Any]:
     """The lines as a Plotly figure: in the order of the page's colours, at the resolution of the screen that asks."""
     import numpy as np
 
-    places = charts.sampled(found.values, width)
-    x = charts.packed(places, "u4")
+    places = sampled(found.values, width)
+    x = axes.packed(places, "u4")
     shown = [np.where(values > 0, values, np.nan) if logarithmic else values for values in found.values]
     low = min(float(np.nanmin(values)) for values in shown)
     high = max(float(np.nanmax(values)) for values in shown)
     data = [
-        {"type": "scatter", "mode": "lines", "name": name, "x": x, "y": charts.packed(values[places], "f4"),
+        {"type": "scatter", "mode": "lines", "name": name, "x": x, "y": axes.packed(values[places], "f4"),
          "hoverinfo": "none", "line": {"color": f"--hue-{place}", "width": 1.6}}
         for place, (name, values) in enumerate(zip(names, shown, strict=True), start=1)
     ]  # fmt: skip
-    at = charts.ticks(low, high, logarithmic=logarithmic)
+    at = axes.ticks(low, high, logarithmic=logarithmic)
     span = np.log10([low, high]) if logarithmic else np.array([low, high])
     room = (float(span[1] - span[0]) or 1.0) * 0.04
     return {
         "data": data[::-1],
-        "layout": charts.BARE
+        "layout": axes.BARE
         | {
             "margin": {"l": 8, "r": 56, "t": 8, "b": 38},
             "hovermode": "x",
             "dragmode": False,
-            "xaxis": charts.AXIS
+            "xaxis": axes.AXIS
             | {"type": "linear", "range": [0, max(len(found.times) - 1, 1)], "showspikes": True, "spikemode": "across",
                "spikesnap": "data", "spikethickness": 1, "spikedash": "dot", "spikecolor": "--ink-faint",
                "tickangle": 0},
-            "yaxis": charts.AXIS
+            "yaxis": axes.AXIS
             | {"side": "right", "type": "log" if logarithmic else "linear",
                "range": [float(span[0]) - room, float(span[1]) + room], "tickmode": "array", "tickvals": at,
                "ticktext": [figures.compact(value) for value in at]},
@@ -313,7 +317,8 @@ def figure(
         },
         "meta": {
             "bars": len(places), "of": len(found.times), "joined": False, "x": x, "daily": daily, "percent": False,
-            "factor": False, "times": charts.packed((found.times[places] - daily) // 1_000_000, "f8"),
+            "legend": list(names),
+            "factor": False, "times": axes.packed((found.times[places] - daily) // 1_000_000, "f8"),
         },
     }  # fmt: skip
 

@@ -46,8 +46,9 @@ def verdict(had: dict[str, Any], symbol: str) -> list[str]:
     """What came of it, by its figures, in two or three sentences: beside holding the asset."""
     whose = f"holding {symbol}"
     if not had.get("trade_count") and not had.get("time_in_market"):
-        return [f"It never traded: the {figures.money(had.get('final_equity'))} are the cash it began with.",
-                f"{whose.capitalize()} {_moved(had.get('hold_return'))}."]  # fmt: skip
+        beside = had.get("hold_return")
+        first = f"It never traded: the {figures.money(had.get('final_equity'))} are the cash it began with."
+        return [first, f"{whose[0].upper()}{whose[1:]} would have {_moved(beside)}."] if beside else [first]
     years = had.get("years") or 0.0
     own, held = had.get("total_return"), had.get("hold_return")
     a_year = ""
@@ -55,7 +56,8 @@ def verdict(had: dict[str, Any], symbol: str) -> list[str]:
         own, held, a_year = had.get("cagr"), yearly(held, years), " a year"
     first = f"It {_moved(own)}{a_year} over {_length(years)}"
     if own is not None and held is not None:
-        first += f", {_beside(own, held)} {whose} ({figures.percent(held, 1)} %)"
+        alike = abs(own - held) < ALIKE
+        first += f", as {whose} would have" if alike else f", while {whose} would have {_moved(held)}"
     return [f"{first}.", _fell(had, whose), _traded(had)]
 
 
@@ -83,12 +85,6 @@ def _length(years: float) -> str:
         told = f"{years:.{0 if years >= 9.5 else 1}f}".removesuffix(".0")
         return "a year" if told == "1" else f"{told} years"
     return counted(round(years * 12), "month") if years >= 2 / 12 else counted(max(1, round(years * 365)), "day")
-
-
-def _beside(own: float, other: float) -> str:
-    if abs(own - other) < ALIKE:
-        return "as did"
-    return "more than" if own > other else "less than"
 
 
 def _fell(had: dict[str, Any], whose: str) -> str:

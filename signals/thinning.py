@@ -16,11 +16,13 @@ def extremes(values: Floats, most: int) -> Whole:
     many = len(values)
     if many <= most:
         return np.arange(many)
-    stretches = max(1, (most - 2) // 2)
-    edges = np.linspace(0, many, stretches + 1).astype(np.int64)
-    length = -(-many // stretches) + 1
-    # Each stretch is a row; shorter ones repeat their last value, which is no other extreme.
-    places = np.minimum(edges[:-1, None] + np.arange(length), edges[1:, None] - 1)
-    rows = np.nan_to_num(values)[places]
-    found = [places[np.arange(stretches), rows.argmin(1)], places[np.arange(stretches), rows.argmax(1)]]
-    return np.unique(np.concatenate([[0, many - 1], *found]))
+    length = -(-many // max(1, (most - 2) // 2))
+    whole = many // length * length  # the last stretch may be shorter
+    begins = np.arange(0, whole, length)
+    values = np.nan_to_num(values)
+    stretches, rest = values[:whole].reshape(-1, length), values[whole:]
+    found = [np.array([0, many - 1])]
+    for edge in (np.argmin, np.argmax):
+        found.append(begins + edge(stretches, axis=1))
+        found.append(np.array([whole + int(edge(rest))] if len(rest) else [], np.int64))
+    return np.unique(np.concatenate(found))

@@ -10,8 +10,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from chronos.core import figures
 from chronos.core.hypermedia import Signed, page
+from marketdata.charts import USUAL
 from marketdata.models import Timeframe
-from signals import backtests, charts, comparing, listing
+from signals import backtests, comparing, listing
 from signals.models import Backtest
 from signals.numerals import whole
 
@@ -75,7 +76,7 @@ def compare_chart(request: Signed) -> HttpResponse:
     if drawn is None:
         raise Http404("These backtests have no days in common that could be drawn.")
     daily = all(Timeframe(one.timeframe).is_daily for _, one in lines)
-    width = whole(request.GET.get("width", "")[:5]) or charts.USUAL
+    width = whole(request.GET.get("width", "")[:5]) or USUAL
     told = comparing.figure(
         drawn, [name for name, _ in lines], width=width, logarithmic=request.GET.get("scale") == "log", daily=daily
     )

@@ -5,14 +5,17 @@ from typing import Any
 
 import orjson
 from django.db.models import Count, Q, Sum
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from chronos.core import activity, figures
 from chronos.core.hypermedia import Asked, Signed, page, wants_part
 from chronos.core.tokens import open_to_tokens
-from marketdata.models import Timeframe
-from signals import backtests, cells, charts, measures, telling, wording
+from marketdata.charts import USUAL
+from marketdata.models import Series, Timeframe
+from signals import backtests, cells, measures, telling, wording
+from signals.charts import equity, excursions, price, returns
 from signals.loading import backtest_of
 from signals.models import Backtest, Trade
 from signals.views import trades
@@ -72,8 +75,6 @@ def _head(found: Backtest) -> dict[str, Any]:
 
 def _soon(found: Backtest) -> bool:
     """Whether it was asked for just now: announcements may have come before the page was listening."""
-    from django.utils import timezone
-
     return (timezone.now() - found.created_at).total_seconds() < SOON
 
 
@@ -81,7 +82,7 @@ def _soon(found: Backtest) -> bool:
 
 
 def _result(found: Backtest) -> dict[str, Any]:
-    curve = charts.read(found, "equity", "gross")
+    curve = equity.read(found, "equity", "gross")
     first, *rest = telling.verdict(found.metrics, found.asset.symbol)
     return {
         "verdict": first,
@@ -123,7 +124,9 @@ def _beside(found: Backtest, name: str) -> str:
         factor = cells.written(had.get("profit_factor"), "ratio")
         return f"{figures.counted(had.get('trade_count') or 0, 'trade')}, profit factor {factor}"
     needed = had.get("min_track_record_length")
-    return f"Sure after {figures.counted(needed, 'bar')}; it has {figures.integer(found.bars)}" if needed else ""
+    if needed is None:
+        return "" if had.get("psr") is None else "No length would make it sure"
+    return f"Sure after {figures.counted(needed, 'bar')}; it has {figures.integer(found.bars)}"
 
 
 def _groups(found: Backtest) -> list[dict[str, Any]]:
@@ -146,17 +149,17 @@ def _groups(found: Backtest) -> list[dict[str, Any]]:
     return groups
 
 
-def _of_curve(found: Backtest, curve: charts.Curves) -> dict[str, Any]:
+def _of_curve(found: Backtest, curve: equity.Curves) -> dict[str, Any]:
     from signals import metrics
 
     months = metrics.monthly(curve.moments, curve.equity, curve.cash)
     years = dict(metrics.yearly(curve.moments, curve.equity, curve.cash))
-    spread = charts.spread(curve)
+    spread = returns.spread(curve)
     return {
         **_calendar(months, years),
-        "drawdowns": [_drawdown(found, curve, fall) for fall in metrics.worst_drawdowns(curve.equity)],
-        "spread_says": charts.returns_says(found, spread, curve) if spread else "",
-        "bins": charts.bins(spread) if spread else [],
+        "drawdowns": [_drawdown(curve, fall) for fall in metrics.worst_drawdowns(curve.equity)],
+        "spread_says": returns.says(found, spread, curve) if spread else "",
+        "bins": returns.bins(spread) if spread else [],
     }
 
 
@@ -205,12 +208,12 @@ def _month(month: Any) -> str:
     return f"{MONTHS[month.month - 1]} {month.year} ({figures.percent(month.change, 1)} %)"
 
 
-def _drawdown(found: Backtest, curve: charts.Curves, fall: Any) -> dict[str, str]:
-    def at(bar: int | None) -> str:
-        return figures.NOTHING if bar is None else telling.moment(found, charts.when(curve, bar))
+def _drawdown(curve: equity.Curves, fall: Any) -> dict[str, str]:
+    def at(bar: int) -> str:
+        return figures.day(equity.when(curve, bar))
 
     end = len(curve) - 1 if fall.recovered is None else fall.recovered
-    lasted = charts.when(curve, end) - charts.when(curve, fall.start)
+    lasted = equity.when(curve, end) - equity.when(curve, fall.start)
     return {
         "depth": figures.percent(fall.depth, 1),
         "start": at(fall.start),
@@ -222,8 +225,8 @@ def _drawdown(found: Backtest, curve: charts.Curves, fall: Any) -> dict[str, str
 
 
 def _of_trades(found: Backtest) -> dict[str, Any]:
-    dots = charts.dots(found)
-    return {"excursions_say": charts.excursions_says(dots), "has_dots": bool(dots), "by_reason": _by_reason(found)}
+    dots = excursions.dots(found)
+    return {"excursions_say": excursions.says(dots), "has_dots": bool(dots), "by_reason": _by_reason(found)}
 
 
 def _by_reason(found: Backtest) -> list[dict[str, str]]:
@@ -260,34 +263,42 @@ def _by_reason(found: Backtest) -> list[dict[str, str]]:
 
 
 def _equity(request: Signed, found: Backtest) -> dict[str, Any]:
-    curve = charts.read(found, "equity", "hold", "benchmark")
+    curve = equity.read(found, "equity", "hold", "benchmark")
     if curve is None:
         return {"equity_says": ""}
-    drawn = charts.lines(found, curve)
+    drawn = equity.lines(found, curve)
     last = [figures.percent(float(line.values[-1]) / float(line.values[0]) - 1, 1) for line in drawn]
     return {
-        "equity_says": charts.equity_says(found, curve),
+        "equity_says": equity.says(found, curve),
         "lines": [(line.name, line.hue.removeprefix("--"), f"{end} %") for line, end in zip(drawn, last, strict=True)],
         "best_case": "optimistic_return" in found.metrics,
-        "equity_rows": charts.equity_rows(found, curve),
-        "scale": "log" if request.GET.get("scale") == "log" else "linear",
+        "equity_rows": equity.rows(found, curve),
+        "scale": _scale(request, curve),
         "unit": "percent" if request.GET.get("unit") == "percent" else "money",
     }
 
 
+def _scale(request: HttpRequest, curve: equity.Curves) -> str:
+    asked = request.GET.get("scale", "")
+    return asked if asked in ("linear", "log") else equity.usual_scale(curve)
+
+
 def _price(request: Signed, found: Backtest) -> dict[str, Any]:
     """The trade that is looked at, those before and after it, and what is seen of the others."""
-    names = charts.ranges(found)
-    asked = request.GET.get("range", "")
+    names = price.ranges(found)
     chosen = _trade(found, request.GET.get("trade", ""))
-    since, until = charts.limits(found, asked, chosen)
-    shown = charts.candles(found, since, until)
-    held, many = charts.marked(found, since, until, chosen)
+    asked = request.GET.get("range", "")
+    if chosen is None and asked not in {name for name, _ in names}:
+        asked = price.usual_range(found)
+    since, until = price.limits(found, asked, chosen)
+    shown = price.candles(found, since, until)
+    held, many = price.marked(found, since, until, chosen)
     numbers = _around(found, chosen)
     return {
-        "price_says": charts.price_says(shown, held, many),
+        "price_says": price.says(shown, held, many),
         "ranges": names,
-        "range": "" if chosen else asked if asked in {name for name, _ in names} else "all",
+        "range": "" if chosen else asked,
+        "wide": shown is not None and price.is_wide(shown),
         "trade": trades.row(found, chosen) if chosen else None,
         "trade_says": _trade_says(found, chosen) if chosen else "",
         **numbers,
@@ -327,8 +338,6 @@ def _trade_says(found: Backtest, one: Trade) -> str:
 
 
 def _made(found: Backtest) -> dict[str, Any]:
-    from marketdata.models import Series
-
     source = (
         Series.objects.filter(asset=found.asset, timeframe=found.timeframe).values_list("source", flat=True).first()
     )
@@ -369,31 +378,31 @@ def chart(request: Asked, pk: int, name: str) -> HttpResponse:
     if backtests.state_of(found) != "done":
         raise Http404(f"Backtest {pk} has no result that could be drawn.")
     text = request.GET.get("width", "")
-    width = int(text) if text.isdecimal() and text.isascii() and len(text) < 6 else charts.USUAL
+    width = int(text) if text.isdecimal() and text.isascii() and len(text) < 6 else USUAL
     body = orjson.dumps(FIGURES[name](request, found, width))
     return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "private, no-cache"})
 
 
 def _equity_figure(request: Asked, found: Backtest, width: int) -> dict[str, Any]:
-    curve = _there(charts.read(found, "equity", "hold", "benchmark", "optimistic"), found)
-    logarithmic, percent = request.GET.get("scale") == "log", request.GET.get("unit") == "percent"
-    return charts.equity(found, curve, width=width, logarithmic=logarithmic, percent=percent)
+    curve = _there(equity.read(found, "equity", "hold", "benchmark", "optimistic"), found)
+    logarithmic, percent = _scale(request, curve) == "log", request.GET.get("unit") == "percent"
+    return equity.figure(found, curve, width=width, logarithmic=logarithmic, percent=percent)
 
 
 def _price_figure(request: Asked, found: Backtest, width: int) -> dict[str, Any]:
     chosen = _trade(found, request.GET.get("trade", ""))
-    since, until = charts.limits(found, request.GET.get("range", ""), chosen)
-    shown = _there(charts.candles(found, since, until, width), found)
-    held, _ = charts.marked(found, since, until, chosen)
-    return charts.price(shown, held, chosen, found.terms.get("exits") or {})
+    since, until = price.limits(found, request.GET.get("range", ""), chosen)
+    shown = _there(price.candles(found, since, until, width), found)
+    held, _ = price.marked(found, since, until, chosen)
+    return price.figure(shown, held, chosen, found.terms.get("exits") or {})
 
 
 def _returns_figure(request: Asked, found: Backtest, width: int) -> dict[str, Any]:
-    return charts.returns(_there(charts.spread(_there(charts.read(found, "equity", "gross"), found)), found))
+    return returns.figure(_there(returns.spread(_there(equity.read(found, "equity", "gross"), found)), found))
 
 
 def _excursions_figure(request: Asked, found: Backtest, width: int) -> dict[str, Any]:
-    return charts.excursions(charts.dots(found), found.terms.get("exits") or {})
+    return excursions.figure(excursions.dots(found), found.terms.get("exits") or {})
 
 
 def _there(what: Any, found: Backtest) -> Any:

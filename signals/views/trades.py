@@ -169,6 +169,7 @@ def _heading(asked: QueryDict, column: Column, sorted_by: Column, falling: bool)
 
 def row(backtest: Backtest, trade: Trade, chosen: int = -1) -> dict[str, Any]:
     """A trade's cells."""
+    held = None if trade.exit_bar is None else trade.exit_bar - trade.entry_bar
     return {
         "number": trade.number,
         "name": trade.number + 1,
@@ -180,7 +181,8 @@ def row(backtest: Backtest, trade: Trade, chosen: int = -1) -> dict[str, Any]:
         "left": telling.moment(backtest, trade.exit_time),
         "exit_price": figures.price(trade.exit_price),
         "reason": "" if trade.is_open else telling.reason(trade.exit_reason),
-        "bars": figures.integer(None if trade.exit_bar is None else trade.exit_bar - trade.entry_bar),
+        "bars": figures.integer(held),
+        "unit": "bar" if held == 1 else "bars",
         "profit": figures.money(trade.profit),
         "change": figures.percent(trade.profit_percent),
         "way": figures.direction(trade.profit_percent),

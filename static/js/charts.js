@@ -201,7 +201,7 @@ function unpackLines(figure) {
     name, values: unpacked(y), hue: line.color.startsWith("--hue") ? line.color.slice(2) : "loss", percent: yaxis === "y2" || meta.percent,
     factor: yaxis !== "y2" && meta.factor,
   }));
-  figure.lines.sort((one, other) => one.hue.localeCompare(other.hue)); // as in the legend
+  figure.lines.sort((one, other) => meta.legend.indexOf(one.name) - meta.legend.indexOf(other.name));
 }
 
 // Which bar a pointer is over: of candles the bar itself, whatever else is drawn on it.
