@@ -147,9 +147,9 @@ class TestAStoredAsset:
         assert decided["trades"][0]["exit_reason"] == "take_profit_1"
         assert "Finer candles decided what came first in 1 exit." in decided["warnings"]
 
-    @pytest.mark.parametrize(
-        ("arguments", "words"),
-        [
+    def test_what_can_not_be_run_is_explained(self):
+        stored("ACME", walk(100), last=datetime(2024, 3, 8, tzinfo=UTC))
+        for arguments, words in (
             (("moon", "ACME"), "There is no kind of strategy called 'moon'; there are sma-cross"),
             (("sma-cross", "NOPE"), "There is no file and no asset called NOPE; fetch or import it first."),
             (("sma-cross", "ACME", "--timeframe", "1h"), "ACME has no 1h candles; choose one that it has: 1d."),
@@ -169,11 +169,8 @@ class TestAStoredAsset:
             (("sma-cross", "ACME", "--sizing", "risk:0.01"), "Sizing by risk needs a stop"),
             (("sma-cross", "ACME", "--take-profit-2", "0.1"), "A second target needs a first one"),
             (("sma-cross", "ACME", "--benchmark", "NOPE"), "no asset called NOPE"),
-        ],
-    )
-    def test_what_can_not_be_run_is_explained(self, arguments: tuple[str, ...], words: str):
-        stored("ACME", walk(100), last=datetime(2024, 3, 8, tzinfo=UTC))
-        assert words in refused(*arguments)
+        ):
+            assert words in refused(*arguments), arguments
 
     def test_no_trades_is_a_result_that_says_why(self):
         stored("ACME", [100.0 + n for n in range(60)], calendar="24/7", asset_class="crypto")

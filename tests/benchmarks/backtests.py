@@ -1,0 +1,149 @@
+"""From the form's button to the result, the result page, and what a million bars need: `python -m
+tests.benchmarks.backtests`.
+
+A real worker beside this process, warm after two runs. Server time is measured through Django's whole stack, without a
+network; a browser adds its own.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from tests.benchmarks.machine import chronos, milliseconds, table
+
+ROUNDS = 25
+DAYS, MINUTES = 2520, 1_000_000
+GOAL_SECONDS, GOAL_MS, GOAL_MB = 1.0, 120, 300
+FORM = {
+    "rule": "sma-cross", "p-fast": "10", "p-slow": "30", "asset": "BENCH", "timeframe": "1d", "cash": "10000",
+    "direction": "long", "sizing": "fraction", "size_fraction": "100", "lots": "1", "fee_rate": "0.1",
+}  # fmt: skip
+# Waves of two lengths, so that there is something to trade; made by the database itself.
+CANDLES = """
+INSERT INTO marketdata_candle
+    (asset_id, timeframe, open_time, open, high, low, close, adj_close, volume, source, known_at)
+SELECT %(asset)s, %(timeframe)s, moment, price, price * 1.01, price * 0.99, price * 1.002, NULL, 1000000, 'benchmark',
+    now()
+FROM (
+    SELECT %(newest)s::timestamptz - n * %(step)s::interval AS moment,
+        round((100 * exp(sin(n / 37.0) / 5 + sin(n / 911.0) / 3))::numeric, 4) AS price
+    FROM generate_series(0, %(count)s - 1) n
+) AS made
+"""
+MEMORY = """
+import django, resource, sys
+django.setup()
+from chronos.core import tenancy
+from chronos.core.models import User
+from signals import backtests
+from signals.models import Backtest
+
+user = User.objects.get(username="alice")
+
+
+def run(pk):
+    with tenancy.acting_as(user):
+        wanted = Backtest.objects.select_related("asset", "benchmark", "strategy").get(pk=pk)
+    ended = backtests.perform(wanted, lambda: tenancy.acting_as(user), lambda *_: None)
+    assert not ended.failed, ended.summary
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+small, large = map(int, sys.argv[1:])
+print(run(small), run(large))
+"""
+
+
+def main() -> None:
+    with chronos() as owner:
+        client = _scene(owner)
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "chronos", "worker", "--concurrency", "1", "--without-gossip",
+             "--without-mingle"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            _submitted(client)
+            _submitted(client)
+            runs = [_submitted(client) for _ in range(ROUNDS)]
+            times, address = [seconds for seconds, _ in runs], runs[-1][1]
+            pages = [milliseconds(client, address) for _ in range(3 * ROUNDS)]
+            large = _submitted(client, asset="BENCH1M", timeframe="1m")
+            long_pages = [milliseconds(client, large[1]) for _ in range(ROUNDS)]
+        finally:
+            worker.terminate()
+            worker.wait(20)
+        base, most = _memory(owner, address, large[1])
+    p95, long_p95 = (statistics.quantiles(each, n=20)[-1] for each in (pages, long_pages))
+    table(
+        f"a backtest of {DAYS:,} days, from the form's button to its result",
+        ("", "median", "p95"),
+        [
+            ("submit to result, s", f"{statistics.median(times):.3f}", f"{statistics.quantiles(times, n=20)[-1]:.3f}"),
+            ("result page, server ms", f"{statistics.median(pages):.1f}", f"{p95:.1f}"),
+            (f"the same of {MINUTES:,} bars", f"{statistics.median(long_pages):.1f}", f"{long_p95:.1f}"),
+        ],
+    )
+    print(
+        f"{MINUTES:,} bars: submit to result {large[0]:.1f} s; {most:.0f} MB at most, {base:.0f} MB after a small run"
+    )
+    print(f"goal: submit to result ≤ {GOAL_SECONDS} s in the median: {_met(statistics.median(times) <= GOAL_SECONDS)}")
+    print(f"goal: result page p95 ≤ {GOAL_MS} ms: {_met(p95 <= GOAL_MS)}")
+    print(
+        f"goal: {MINUTES:,} bars ≤ {GOAL_MB} MB above the base: {_met(most - base <= GOAL_MB)} ({most - base:.0f} MB)"
+    )
+
+
+def _met(good: bool) -> str:
+    return "met" if good else "MISSED"
+
+
+def _submitted(client, **changed: str) -> tuple[float, str]:
+    """Seconds until the page shows a result, and where it is."""
+    started = time.perf_counter()
+    answer = client.post("/backtests/new/", FORM | changed)
+    assert answer.status_code == 302, answer.content.decode()[:3000]
+    address = answer["Location"]
+    while b"Equity" not in client.get(address).content:
+        assert time.perf_counter() - started < 120, client.get(address).content.decode()[:3000]
+        time.sleep(0.005)
+    return time.perf_counter() - started, address
+
+
+def _memory(owner, *addresses: str) -> tuple[float, float]:
+    owner.execute("UPDATE signals_backtest SET finished_at = NULL, failure = ''")
+    keys = [address.strip("/").rpartition("/")[2] for address in addresses]
+    told = subprocess.run([sys.executable, "-c", MEMORY, *keys], capture_output=True, text=True, check=True,
+                          env=os.environ | {"LOG_LEVEL": "ERROR"})  # fmt: skip
+    base, most = map(float, told.stdout.split())
+    return base, most
+
+
+def _scene(owner):
+    from django.test import Client
+
+    from marketdata.models import Asset, Series
+    from tests import cast
+
+    for symbol, timeframe, step, count in (("BENCH", "1d", "1 day", DAYS), ("BENCH1M", "1m", "1 minute", MINUTES)):
+        asset = Asset.objects.create(symbol=symbol, asset_class="crypto", calendar="24/7")
+        newest = "2026-01-02T00:00Z"
+        owner.execute(
+            CANDLES,
+            {"asset": asset.pk, "timeframe": timeframe, "newest": newest, "step": step, "count": count},
+        )
+        first, last = owner.execute(
+            "SELECT min(open_time), max(open_time) FROM marketdata_candle WHERE asset_id = %s", [asset.pk]
+        ).fetchone()
+        Series.objects.create(
+            asset=asset, timeframe=timeframe, candle_count=count, first_open=first, last_open=last, source="benchmark"
+        )
+    owner.execute("VACUUM ANALYZE")
+    client = Client()
+    client.force_login(cast.alice())
+    return client
+
+
+if __name__ == "__main__":
+    main()
