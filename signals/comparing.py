@@ -138,13 +138,14 @@ def measured(found: Sequence[Backtest]) -> list[tuple[str, list[Row]]]:
     """All figures by group, the better ones marked; what none of them has is left out."""
     told = []
     for group in GROUPS:
-        rows = [_measured(measure, found) for measure in group.measures]
+        rows = [of_measure(measure, found) for measure in group.measures]
         if rows := [row for row in rows if any(value != figures.NOTHING for value in row.values)]:
             told.append((group.label, rows))
     return told
 
 
-def _measured(measure: Measure, found: Sequence[Backtest]) -> Row:
+def of_measure(measure: Measure, found: Sequence[Backtest]) -> Row:
+    """One figure of each, the better ones marked."""
     values = [one.metrics.get(measure.name) for one in found]
     texts = tuple(cells.written(value, measure.kind) for value in values)
     return Row(measure.label, texts, measure.explanation, _best(measure, values, texts))
@@ -167,7 +168,7 @@ def verdict(found: Sequence[Backtest], names: Sequence[str]) -> str:
     for name, says in (("cagr", "earned the most a year"), ("max_drawdown", "fell the least"),
                        ("sharpe_ratio", "has the best Sharpe ratio")):  # fmt: skip
         measure = next(one for group in GROUPS for one in group.measures if one.name == name)
-        row = _measured(measure, found)
+        row = of_measure(measure, found)
         if sum(row.best) == 1:
             place = row.best.index(True)
             leads.append((names[place], f"{says} ({row.values[place]})"))

@@ -7,13 +7,13 @@ from ninja import Router
 
 from chronos.core.envelope import Refused
 from signals import catalogue
-from signals.api import backtests, refusals, strategies
+from signals.api import backtests, comparison, refusals, strategies
 from signals.engine.terms import Impossible
 from signals.strategies import registry
 from signals.strategies.declaring import BadParameters
 
 router = Router()
-for noun in (strategies, backtests):
+for noun in (strategies, backtests, comparison):
     router.add_router("", noun.router)
 
 # What the verbs raise, as the API says it.

@@ -260,7 +260,7 @@ def list_backtests(request: Signed, wanted: Query[BacktestsWanted]) -> Any:
     if not page.rows:
         actions.append(then("list_strategy_kinds", "See what can be run, by run_backtest."))
     words = f"{page.counted('backtest')}."
-    return said([_line(row) for row in page.rows], words, actions, next_cursor=page.next_cursor)
+    return said([line(row) for row in page.rows], words, actions, next_cursor=page.next_cursor)
 
 
 def _wanted(found: QuerySet[Backtest], wanted: BacktestsWanted) -> QuerySet[Backtest]:
@@ -324,7 +324,7 @@ def _runs(found: Backtest) -> bool:
     return not wording.trouble(found.kind, found.parameters) and not found.failure
 
 
-def _line(found: Backtest) -> dict[str, Any]:
+def line(found: Backtest) -> dict[str, Any]:
     own = ("kind", "timeframe", "first_open", "last_open", "warnings", "stale", "note", "created_at", "finished_at",
            "strategy_id", "job_id", *HEADLINES)  # fmt: skip
     return {name: getattr(found, name) for name in own} | {
@@ -338,7 +338,7 @@ def _line(found: Backtest) -> dict[str, Any]:
 def _whole(found: Backtest) -> dict[str, Any]:
     own = ("parameters", "start", "end", "failure", "metrics", "bars", "seconds", "code_version", "fingerprint",
            "checksum")  # fmt: skip
-    return _line(found) | {name: getattr(found, name) for name in own} | {
+    return line(found) | {name: getattr(found, name) for name in own} | {
         "in_words": wording.sentence(found.kind, found.parameters),
         "terms": _flat(found.terms),
         "benchmark": found.benchmark.symbol if found.benchmark else None,

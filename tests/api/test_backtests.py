@@ -8,6 +8,7 @@ import pytest
 from chronos.core import jobs, tenancy
 from chronos.core.models import Job
 from signals.models import HEADLINES, Backtest, Curve, Trade
+from tests import cast
 from tests.api.program import Program
 from tests.signals.results import finished, goog
 from tests.signals.test_models import ran
@@ -229,6 +230,30 @@ def test_every_figure_is_explained(google, hers, alice):
     extra = {"periods_per_year", "ambiguous_count", "resolved_count"}
     assert set(metrics) - extra <= set(told)
     assert all(one["explanation"] for one in told.values())
+
+
+def test_two_stand_side_by_side(google, hers, alice):
+    one = finished(alice)
+    other = finished(alice, parameters={"fast": 10, "slow": 30}, terms={"cash": 10_000.0, "costs": {"fee_rate": 0.01}})
+    told = hers.ask("compare_backtests", ids=f"{one.pk}, {other.pk}")
+    assert [row["id"] for row in told["backtests"]] == [one.pk, other.pk]
+    assert {"Fast average": ["5 bars", "10 bars"], "Slow average": ["20 bars", "30 bars"]}.items() <= {
+        row["label"]: row["values"] for row in told["different"]
+    }.items()
+    assert any("different costs" in doubt for doubt in told["doubts"])
+    figures = {row["name"]: row for row in told["figures"]}
+    returns = figures["total_return"]
+    assert returns["values"] == [one.total_return, other.total_return]
+    assert returns["best"] == [one.total_return > other.total_return, one.total_return < other.total_return]
+    assert figures["bars"]["best"] == [False, False]
+    assert "benchmark_return" not in figures
+    for ids, code in (
+        (f"{one.pk}", (422, "invalid")), (f"{one.pk},{one.pk}", (422, "invalid")), ("1,2,3,4,5", (422, "invalid")),
+        (f"{one.pk},999", (404, "not_found")), ("x", (422, "invalid")), (f"{one.pk},,{other.pk}", (422, "invalid")),
+    ):  # fmt: skip
+        assert hers.refused("compare_backtests", ids=ids) == code
+    his = Program.of(cast.bob())
+    assert his.refused("compare_backtests", ids=f"{one.pk},{other.pk}") == (404, "not_found")
 
 
 # --- Keeping -----------------------------------------------------------------------------------------------------
