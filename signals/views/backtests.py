@@ -37,7 +37,8 @@ Refusal = (Impossible, BadParameters, UnknownKind)
 @require_safe
 def backtests(request: Signed) -> HttpResponse:
     """A person's backtests. All that is chosen is in the address; `row` is one of them alone, under HTMX."""
-    wanted = listing.wish(request.GET, _usual(request))
+    wanted, chose_columns = listing.wish(request.GET, _usual(request)), "cols" in request.GET
+    request.GET = _tidy(request.GET, wanted)
     if wants_part(request) and "row" in request.GET:
         found = listing.one(request.user, numerals.whole(request.GET["row"]), wanted)
         if found is None:
@@ -55,7 +56,7 @@ def backtests(request: Signed) -> HttpResponse:
     if wants_part(request):
         typed = request.htmx.trigger == "find"
         response.headers["HX-Replace-Url" if typed else "HX-Push-Url"] = _address(request, wanted)
-    if "cols" in request.GET:
+    if chose_columns:
         kept = ".".join(column.key for column in wanted.columns)
         response.set_cookie(COOKIE, kept, max_age=A_YEAR, path=reverse("signals:backtests"), samesite="Lax")
     return response
@@ -65,22 +66,30 @@ def _usual(request: HttpRequest) -> list[str]:
     return request.COOKIES.get(COOKIE, "")[:500].split(".")
 
 
-def _query(request: HttpRequest, wanted: Wish) -> str:
-    """What the address asks for in its shortest form: without the page, and columns as one word."""
-    asked: QueryDict = request.GET.copy()
+def _tidy(given: QueryDict, wanted: Wish) -> QueryDict:
+    """An address in its shortest form: without what is empty or usual, and columns as one word."""
+    asked = given.copy()
     empty = [key for key in asked if not any(value.strip() for value in asked.getlist(key))]
-    for key in (*KEPT, "cols", *empty):
+    for key in ("cols", *empty):
         asked.pop(key, None)
     if asked.get("sort") == "-run":
         asked.pop("sort")
     keys = [column.key for column in wanted.columns]
-    if "cols" in request.GET and set(keys) != set(listing.USUAL):
+    if "cols" in given and set(keys) != set(listing.USUAL):
         asked["cols"] = ",".join(keys)
+    return asked
+
+
+def _query(request: HttpRequest) -> str:
+    """What the address chooses, without what passes: the page, what was deleted."""
+    asked: QueryDict = request.GET.copy()
+    for key in KEPT:
+        asked.pop(key, None)
     return asked.urlencode(safe=",")
 
 
 def _address(request: HttpRequest, wanted: Wish) -> str:
-    query = _query(request, wanted)
+    query = _query(request)
     if wanted.page > 1:
         query = f"{query}&page={wanted.page}" if query else f"page={wanted.page}"
     return f"{reverse('signals:backtests')}{'?' if query else ''}{query}"
@@ -113,7 +122,7 @@ def _context(request: Signed, told: Table) -> dict[str, Any]:
         ),
         "chips": _chips(request, told),
         "state": request.GET.urlencode(),
-        "query": _query(request, wanted),
+        "query": _query(request),
         "page": told.page,
         "pages": told.pages,
         "deleted": _deleted(request),
@@ -160,7 +169,7 @@ def _without(request: HttpRequest, key: str, value: str | None) -> str:
     for each in KEPT:
         query.pop(each, None)
     query.setlist(key, [kept for kept in query.getlist(key) if value is not None and kept.strip() != value])
-    return f"?{query.urlencode()}"
+    return f"?{query.urlencode(safe=',')}"
 
 
 @require_safe

@@ -99,7 +99,11 @@ function listen() {
   const wanted = Boolean(address) && document.visibilityState === "visible" && waiting();
   if (wanted && !stream) {
     stream = new EventSource(address);
-    stream.addEventListener("open", () => { streaming = true; showLive(); });
+    stream.addEventListener("open", (event) => {
+      streaming = true;
+      showLive();
+      if (event.data) askAgain(); // the server listens now: what has changed since the page was made was told to nobody
+    });
     stream.addEventListener("job", heard);
     stream.addEventListener("away", () => { streaming = false; showLive(); });
     stream.addEventListener("error", () => {
@@ -120,15 +124,18 @@ function showLive() {
   if (place) place.textContent = streaming ? "Live." : "";
 }
 
-let beats = 0;
-setInterval(() => {
-  listen();
-  beats += 1;
-  if (document.visibilityState !== "visible" || (streaming && beats % 5)) return;
+function askAgain() {
   for (const inside of document.querySelectorAll("[data-unfinished]")) {
     const holder = inside.closest("[data-job]");
     if (holder) tell(`job-${holder.dataset.job}`);
   }
+}
+
+let beats = 0;
+setInterval(() => {
+  listen();
+  beats += 1;
+  if (document.visibilityState === "visible" && !(streaming && beats % 5)) askAgain();
 }, 2000);
 document.addEventListener("visibilitychange", listen);
 addEventListener("pagehide", () => { stream?.close(); stream = null; });

@@ -189,6 +189,11 @@ class TestFilters:
         assert 'href="?kind=donchian&amp;trades=40"' in text
         assert "No backtest is like that" in page.get("/backtests/?q=nothing+like+it").text
 
+    def test_what_the_form_leaves_empty_is_in_no_link(self, page, runs):
+        cols = "".join(f"&cols={key}" for key in listing.USUAL)
+        text = page.get(f"/backtests/?q=&since=&trades=&kind=donchian{cols}", headers=PART).text
+        assert 'id="sort-sharpe" href="?kind=donchian&amp;sort=-sharpe"' in text
+
     def test_facets_count_all(self, page, runs):
         assert 'name="kind"' not in page.get("/backtests/").text
         text = page.get("/backtests/?stale=1", headers=PART | {"HX-Target": "facets"}).text
