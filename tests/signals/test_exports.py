@@ -36,7 +36,7 @@ def taken(person, backtest, form, query=""):
     return answer.getvalue()
 
 
-def test_the_json_has_what_was_asked_for_how_it_was_made_and_what_came_out(alice):
+def test_the_json_has_what_was_asked_for_how_it_was_made_and_what_came_out(alice, monkeypatch):
     row = finished(alice, benchmark=goog(symbol="MSFT"), note="mine")
     told = orjson.loads(taken(alice, row, "result.json"))
     assert (told["symbol"], told["timeframe"], told["kind"]) == ("GOOG", "1d", "sma-cross")
@@ -57,6 +57,8 @@ def test_the_json_has_what_was_asked_for_how_it_was_made_and_what_came_out(alice
         for name in ("quantity", "entry_price", "exit_price", "profit", "fees"):
             assert one[name] == float(getattr(trade, name))
     assert told["open"] == []
+    monkeypatch.setattr(exporting, "AT_ONCE", 3)  # of many trades some at a time
+    assert orjson.loads(taken(alice, row, "result.json")) == told
 
 
 def test_what_is_still_held_stands_apart(alice):
@@ -66,13 +68,6 @@ def test_what_is_still_held_stands_apart(alice):
     (held,) = told["open"]
     assert (held["exit_time"], held["exit_bar"], held["exit_reason"]) == (None, None, None)
     assert b">open<" in taken(alice, row, "report.html")
-
-
-def test_many_trades_are_one_list(alice, monkeypatch):
-    row = finished(alice)
-    whole = orjson.loads(taken(alice, row, "result.json"))
-    monkeypatch.setattr(exporting, "AT_ONCE", 3)
-    assert orjson.loads(taken(alice, row, "result.json"))["trades"] == whole["trades"]
 
 
 def test_the_csv_has_every_bar_exactly(alice):
@@ -138,15 +133,11 @@ def test_the_report_stands_alone(alice):
     assert text.count('<tr><td class="number">') == row.trade_count
 
 
-def test_programs_take_them_with_a_token(alice):
-    row = finished(alice)
+def test_programs_of_hers_take_them_and_nobody_else_finds_them(alice):
+    row, bob = finished(alice), signed_in(cast.bob())
     program = Program.of(alice, may_write=False)
     for form in FORMS:
         assert program.client.get(f"/backtests/{row.pk}/{form}").status_code == 200
-
-
-def test_nobody_else_finds_them(alice):
-    row, bob = finished(alice), signed_in(cast.bob())
     for form in FORMS:
         assert bob.get(f"/backtests/{row.pk}/{form}").status_code == 404
     with tenancy.acting_as(alice):
