@@ -38,7 +38,7 @@ Refusal = (Impossible, BadParameters, UnknownKind)
 def backtests(request: Signed) -> HttpResponse:
     """A person's backtests. All that is chosen is in the address; `row` is one of them alone, under HTMX."""
     wanted, chose_columns = listing.wish(request.GET, _usual(request)), "cols" in request.GET
-    request.GET = _tidy(request.GET, wanted)
+    request.GET = QueryDict(_tidy(request.GET, wanted).urlencode())
     if wants_part(request) and "row" in request.GET:
         found = listing.one(request.user, numerals.whole(request.GET["row"]), wanted)
         if found is None:
