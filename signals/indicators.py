@@ -147,7 +147,13 @@ def _told(
     return tell
 
 
-def _computed(name: str, *series: "Floats", **options: float) -> Any:
+def _computed(name: str, *series: "Floats", **options: float) -> "Floats":
+    """The one array that TA-Lib's function of this name makes."""
+    found: Floats = _all_computed(name, *series, **options)
+    return found
+
+
+def _all_computed(name: str, *series: "Floats", **options: float) -> Any:
     """TA-Lib's function of this name, given what it insists on: contiguous float64 of one length."""
     import numpy as np
 
@@ -190,13 +196,13 @@ SOME = (2, 100_000)
 @_told("Simple average", warmup=lambda period: period - 1, period=ANY)
 def sma(values: "Floats", period: int) -> "Floats":
     """Arithmetic mean of the last `period` values."""
-    return _computed("SMA", values, timeperiod=period)  # type: ignore[no-any-return]
+    return _computed("SMA", values, timeperiod=period)
 
 
 @_told("Weighted average", warmup=lambda period: period - 1, period=ANY)
 def wma(values: "Floats", period: int) -> "Floats":
     """Mean of the last `period` values, the newest weighing `period` times as much as the oldest."""
-    return _computed("WMA", values, timeperiod=period)  # type: ignore[no-any-return]
+    return _computed("WMA", values, timeperiod=period)
 
 
 @_told(
@@ -211,19 +217,19 @@ def ema(values: "Floats", period: int) -> "Floats":
     Started with the mean of the first `period` values. Warmup: `period - 1` bars to that mean, then k with
     (1 − 2 / (period + 1))^k ≤ `SEED_WEIGHT`.
     """
-    return _computed("EMA", values, timeperiod=period)  # type: ignore[no-any-return]
+    return _computed("EMA", values, timeperiod=period)
 
 
 @_told("Standard deviation", warmup=lambda period: period - 1, period=SOME)
 def deviation(values: "Floats", period: int) -> "Floats":
     """Standard deviation of the last `period` values, of the population (divided by `period`, ddof 0)."""
-    return _computed("STDDEV", values, timeperiod=period, nbdev=1.0)  # type: ignore[no-any-return]
+    return _computed("STDDEV", values, timeperiod=period, nbdev=1.0)
 
 
 @_told("Slope", warmup=lambda period: period - 1, period=SOME)
 def slope(values: "Floats", period: int) -> "Floats":
     """By how much the straight line through the last `period` values (least squares) rises with each bar."""
-    return _computed("LINEARREG_SLOPE", values, timeperiod=period)  # type: ignore[no-any-return]
+    return _computed("LINEARREG_SLOPE", values, timeperiod=period)
 
 
 @_told("Highest", warmup=lambda period: period - 1, period=ANY)
@@ -241,7 +247,7 @@ def lowest(values: "Floats", period: int) -> "Floats":
 @_told("Rate of change", warmup=lambda period: period, period=ANY)
 def roc(values: "Floats", period: int) -> "Floats":
     """By how many per cent the value differs from the one `period` bars before; 0 where that one is 0."""
-    return _computed("ROC", values, timeperiod=period)  # type: ignore[no-any-return]
+    return _computed("ROC", values, timeperiod=period)
 
 
 @_told(
@@ -256,7 +262,7 @@ def rsi(values: "Floats", period: int = 14) -> "Floats":
     Where nothing has moved it is 50, neither strong nor weak (TA-Lib says 0, which would be as weak as can be). Warmup:
     `period` changes to the first averages, then k with (1 − 1 / period)^k ≤ `SEED_WEIGHT`.
     """
-    found: Floats = _computed("RSI", values, timeperiod=period)
+    found = _computed("RSI", values, timeperiod=period)
     still = found == 0.0
     if still.any():
         still &= highest(values, period + 1) == lowest(values, period + 1)
@@ -283,7 +289,7 @@ def stochastic(
 @_told("Commodity channel index", warmup=lambda period=20: period - 1, period=SOME)
 def cci(high: "Floats", low: "Floats", close: "Floats", period: int = 20) -> "Floats":
     """How far the typical price is from its mean of `period`, in mean deviations of which 1 counts 66⅔."""
-    return _computed("CCI", high, low, close, timeperiod=period)  # type: ignore[no-any-return]
+    return _computed("CCI", high, low, close, timeperiod=period)
 
 
 def _macd_warmup(fast: int = 12, slow: int = 26, signal: int = 9) -> int:
@@ -299,7 +305,7 @@ def macd(values: "Floats", fast: int = 12, slow: int = 26, signal: int = 9) -> t
     """
     if fast >= slow:
         raise ValueError(f"MACD: fast ({fast}) must be less than slow ({slow}).")
-    line, average, histogram = _computed("MACD", values, fastperiod=fast, slowperiod=slow, signalperiod=signal)
+    line, average, histogram = _all_computed("MACD", values, fastperiod=fast, slowperiod=slow, signalperiod=signal)
     return line, average, histogram
 
 
@@ -322,7 +328,7 @@ def bollinger(values: "Floats", period: int = 20, deviations: float = 2.0) -> tu
 @_told("True range", warmup=lambda: 1)
 def true_range(high: "Floats", low: "Floats", close: "Floats") -> "Floats":
     """How far the price went since the close before, gaps included; NaN on the first bar, which has no close before."""
-    return _computed("TRANGE", high, low, close)  # type: ignore[no-any-return]
+    return _computed("TRANGE", high, low, close)
 
 
 @_told(
@@ -337,7 +343,7 @@ def atr(high: "Floats", low: "Floats", close: "Floats", period: int = 14) -> "Fl
     Started with the mean of the first `period` true ranges. Warmup: `period` bars to that mean, then k with
     (1 − 1 / period)^k ≤ `SEED_WEIGHT`.
     """
-    return _computed("ATR", high, low, close, timeperiod=period)  # type: ignore[no-any-return]
+    return _computed("ATR", high, low, close, timeperiod=period)
 
 
 @_told(
@@ -352,7 +358,7 @@ def adx(high: "Floats", low: "Floats", close: "Floats", period: int = 14) -> "Fl
     An average of an average: warmup is `2 · period − 1` bars to the first value, then until the first average's seed is
     forgotten by the second.
     """
-    return _computed("ADX", high, low, close, timeperiod=period)  # type: ignore[no-any-return]
+    return _computed("ADX", high, low, close, timeperiod=period)
 
 
 @_told("Before", warmup=lambda bars=1: bars, bars=ANY)

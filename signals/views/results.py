@@ -370,11 +370,11 @@ def _made(found: Backtest) -> dict[str, Any]:
 
 @open_to_tokens
 @require_safe
-def chart(request: Asked, pk: int, name: str) -> HttpResponse:
+def chart(request: Signed, pk: int, name: str) -> HttpResponse:
     """A chart as JSON, for a drawing `width` pixels wide. Parameters as the page's."""
     if name not in FIGURES:
         raise Http404(f"A backtest has the charts {', '.join(FIGURES)}, and none called {name[:40]}.")
-    found = backtest_of(request, pk)  # type: ignore[arg-type]
+    found = backtest_of(request, pk)
     if backtests.state_of(found) != "done":
         raise Http404(f"Backtest {pk} has no result that could be drawn.")
     text = request.GET.get("width", "")

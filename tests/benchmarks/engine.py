@@ -31,7 +31,8 @@ def main() -> None:
     rich = Terms(cash=1e6, costs=Costs(FEE))
     guarded = Terms(cash=1e6, costs=Costs(FEE), exits=Exits(0.01, 0.02, 0.03, None, 0.02, 50))
     short = {"kernel": _median(_kernel(goog, terms), 300)}
-    short["simulate"] = _median(lambda: simulate(*_engine(goog), terms), 300)
+    given = _engine(goog)
+    short["simulate"] = _median(lambda: simulate(*given, terms), 300)
     equity = np.empty(len(goog[0]))
     short["bare loop"] = _median(lambda: loop(goog[0], goog[3], FAST, SLOW, 1e4, FEE, equity), 300)
     short["backtesting.py"] = _median(_backtesting(goog), 9)
