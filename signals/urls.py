@@ -15,6 +15,7 @@ urlpatterns = [
     path("strategies/<int:pk>/undelete/", changes.undelete_strategy, name="undelete-strategy"),
     path("strategies/<int:pk>/look-ahead/", guard.look_ahead, name="look-ahead"),
     path("backtests/", backtests.backtests, name="backtests"),
+    path("backtests/latest/", backtests.latest_backtests, name="latest-backtests"),
     path("backtests/list.csv", backtests.backtests_csv, name="backtests-csv"),
     path("backtests/new/", starting.new_backtest, name="new-backtest"),
     path("backtests/new/check/", starting.check_backtest, name="check-backtest"),

@@ -24,11 +24,12 @@ from signals.loading import backtest_of
 from signals.models import Backtest
 from signals.strategies.declaring import BadParameters
 from signals.strategies.registry import UnknownKind
-from signals.views import cells
+from signals.views import cells, strategies
 
 COOKIE = "chronos_columns_backtests"  # those that this browser last chose
 A_YEAR = 365 * 24 * 3600
 UNDO = timedelta(seconds=10)  # how long a page offers to take a deletion back
+LATEST = 5  # on the home page
 AT_ONCE = 100  # backtests that one act is about
 KEPT = ("deleted", "row", "filters", "page")  # of an address, what a link to another order or filter leaves out
 Refusal = (Impossible, BadParameters, UnknownKind)
@@ -127,6 +128,17 @@ def _context(request: Signed, told: Table) -> dict[str, Any]:
         "pages": told.pages,
         "deleted": _deleted(request),
     }  # fmt: skip
+
+
+@require_safe
+def latest_backtests(request: Signed) -> HttpResponse:
+    """The newest few as a piece of another page, which asks for it by its address."""
+    if not wants_part(request):
+        return redirect("signals:backtests")
+    now = timezone.now()
+    newest = Backtest.objects.of(request.user).order_by("-created_at", "-pk").values(*strategies.COLUMNS)[:LATEST]
+    context = {"runs": [strategies.run(row, now) for row in newest], "named": True}
+    return page(request, "signals/latest.html", context)
 
 
 def _facets(found: dict[str, list[Facet]]) -> list[tuple[str, str, list[Facet]]]:

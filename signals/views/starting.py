@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from chronos.core import figures
 from chronos.core.hypermedia import Signed, page, wants_part
 from chronos.core.models import User
 from marketdata.directory import search
@@ -116,8 +117,11 @@ def check_backtest(request: Signed) -> HttpResponse:
     good = form.is_valid()
     every = [*form.visible_fields(), *(form.parameters.visible_fields() if form.parameters else ())]
     unsaid = [field for field in every if field.errors and field.data in (None, "") and field.field.required]
+    said = [(field, [] if field in unsaid else field.errors) for field in every]
     context = {
-        "said": [(field, [] if field in unsaid else field.errors) for field in every],
+        "said": said,
+        "wrong": figures.counted(sum(bool(errors) for _, errors in said), "field"),
+        "good": good,
         "general": [*form.non_field_errors(), *(form.parameters.non_field_errors() if form.parameters else ())],
         "will": wishes.sentence(form.wish) if good else "",
         "other": form.strategy.name if form.changed and form.strategy else "",

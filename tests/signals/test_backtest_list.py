@@ -258,6 +258,17 @@ class TestLive:
         assert ">stale<" in page.get("/backtests/").text
 
 
+class TestElsewhere:
+    def test_the_home_page_asks_for_the_newest_five(self, alice, page):
+        assert 'hx-get="/backtests/latest/"' in page.get("/").text
+        assert "Run the first" in page.get("/backtests/latest/", headers=PART).text
+        runs = [made(alice, strategy_name=f"Run {n}").pk for n in range(6)]
+        part = page.get("/backtests/latest/", headers=PART).text
+        assert [int(pk) for pk in re.findall(r'href="/backtests/(\d+)/"', part)] == runs[:0:-1]
+        assert "<html" not in part
+        assert page.get("/backtests/latest/").status_code == 302
+
+
 class TestVerbs:
     def test_deleted_and_taken_back(self, alice, page):
         runs = [made(alice).pk for _ in range(3)]

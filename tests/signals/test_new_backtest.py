@@ -264,6 +264,9 @@ class TestWhileTyping:
         assert "<html" not in answer.text
         assert "is a number" in said(answer, "fee_rate")
         assert said(answer, "cash") == ""
+        assert "1 field to mend" in answer.text
+        empty = page.post("/backtests/new/check/", FORM | {"cash": ""}, headers=PART)
+        assert "still to be filled in" in empty.text
         assert not every()
 
     def test_what_will_run_is_said_when_all_is_right(self, page, nvda, trend):
