@@ -19,7 +19,7 @@ from signals import backtests, cells, telling, wording
 from signals.charts import axes
 from signals.charts.equity import read as curve_of
 from signals.charts.equity import sampled
-from signals.measures import GROUPS, Measure
+from signals.measures import GROUPS, MEASURES, Measure
 from signals.models import Backtest
 
 if TYPE_CHECKING:
@@ -164,20 +164,17 @@ def _best(measure: Measure, values: Sequence[float | None], texts: Sequence[str]
 
 def verdict(found: Sequence[Backtest], names: Sequence[str]) -> str:
     """Who leads in what counts first, in a sentence."""
-    leads = []
+    leads: dict[str, list[str]] = {}
     for name, says in (("cagr", "earned the most a year"), ("max_drawdown", "fell the least"),
                        ("sharpe_ratio", "has the best Sharpe ratio")):  # fmt: skip
-        measure = next(one for group in GROUPS for one in group.measures if one.name == name)
-        row = of_measure(measure, found)
+        row = of_measure(MEASURES[name], found)
         if sum(row.best) == 1:
             place = row.best.index(True)
-            leads.append((names[place], f"{says} ({row.values[place]})"))
-    if not leads:
-        return ""
-    same = len({who for who, _ in leads}) == 1 and len(leads) > 1
-    if same:
-        return f"{leads[0][0]} {_and([says for _, says in leads])}."
-    return f"{'; '.join(f'{who} {says}' for who, says in leads)}."
+            lost = name == "cagr" and found[place].metrics[name] < 0
+            says = f"{'lost the least a year' if lost else says} ({row.values[place]})"
+            leads.setdefault(names[place], []).append(says)
+    told = "; ".join(f"{who} {_and(parts)}" for who, parts in leads.items())
+    return f"{told}." if told else ""
 
 
 def _and(parts: list[str]) -> str:

@@ -190,6 +190,14 @@ def test_the_better_ones_are_marked_and_never_all(values):
             assert len(known) < 2 or len({text for text in row.values if text != "–"}) == 1
 
 
+def test_the_verdict_says_who_leads_and_that_the_best_of_losses_is_one():
+    told = [backtest(cagr=-0.2, max_drawdown=-0.5, sharpe_ratio=0.1), backtest(cagr=-0.1, max_drawdown=-0.3)]
+    assert comparing.verdict(told, ["A", "B"]) == "B lost the least a year (−10.00 %) and fell the least (−30.00 %)."
+    told[1].metrics["sharpe_ratio"] = 0.05
+    assert comparing.verdict(told, ["A", "B"]).endswith("; A has the best Sharpe ratio (0.10).")
+    assert comparing.verdict([told[0], told[0]], ["A", "B"]) == ""
+
+
 def test_each_is_called_by_what_tells_it_apart():
     named = {"strategy_name": "T", "kind": "sma-cross", "timeframe": "1d"}
     x, y = Asset(symbol="X"), Asset(symbol="Y")
