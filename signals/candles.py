@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 
-from marketdata import calendars, history, multipliers
+from marketdata import calendars, multipliers
+from marketdata.checks import EPOCH, moment
 from marketdata.models import Asset, AssetClass, Basis, CorporateAction, QuarantinedCandle, Series, Timeframe
 from marketdata.providers import files
 from marketdata.providers.tabular import FileError
@@ -56,11 +57,11 @@ class Candles:
 
     @property
     def first(self) -> datetime:
-        return history.moment(int(self.times[0]))
+        return moment(int(self.times[0]))
 
     @property
     def last(self) -> datetime:
-        return history.moment(int(self.times[-1]))
+        return moment(int(self.times[-1]))
 
 
 def check(
@@ -100,8 +101,8 @@ def stored(asset: Asset, timeframe: Timeframe, start: datetime | None, end: date
     before = min(begin, warmup)
     used = slice(begin - before, len(every))
     times = every[begin:]
-    since = history.moment(int(every[begin - before]))
-    traded = frames.read(asset, timeframe, history.moment(int(times[0])), end, PRICES, adjust="raw")
+    since = moment(int(every[begin - before]))
+    traded = frames.read(asset, timeframe, moment(int(times[0])), end, PRICES, adjust="raw")
     if len(traded.times) != len(times):  # a writer came between: what was read first is what counts
         return stored(asset, timeframe, start, end, warmup)
     prices = [_row(traded[name]) for name in PRICES]
@@ -109,7 +110,7 @@ def stored(asset: Asset, timeframe: Timeframe, start: datetime | None, end: date
     actions = list(multipliers.current(asset))
     splits, dividends = _actions(asset, timeframe, actions, times)
     same = bool((prices[3] == close).all())
-    until = history.moment(int(times[-1])) + US
+    until = moment(int(times[-1])) + US
     return Candles(
         asset.symbol,
         timeframe,
@@ -154,9 +155,7 @@ def finer(candles: Candles, asset: Asset) -> Fine | None:
     if edges is None:
         return None
     begins, ends = edges
-    read = frames.read(
-        asset, found[0].timeframe, history.moment(int(begins[0])), history.moment(int(ends[-1])), PRICES, adjust="raw"
-    )
+    read = frames.read(asset, found[0].timeframe, moment(int(begins[0])), moment(int(ends[-1])), PRICES, adjust="raw")
     times = read.times.view(np.int64)
     first, after = np.searchsorted(times, begins), np.searchsorted(times, ends)
     first, after = (np.ascontiguousarray(each.reshape(1, -1), np.int64) for each in (first, np.maximum(after, first)))
@@ -242,7 +241,7 @@ def from_file(
         None,
         arrays[4][before:],
         annualising.of_opens(days, len(run[:50_000]) / max(len(days), 1), series.timeframe),
-        history.moment(int(every[low - before])),
+        moment(int(every[low - before])),
         f"file:{mark[:16]}",
         None,
         "",
@@ -298,13 +297,11 @@ def _number(text: str | None) -> float:
 
 
 def _micros(at: datetime) -> int:
-    found = history.micros(at)
-    assert found is not None
-    return found
+    return (at - EPOCH) // US
 
 
 def _day(micros: int) -> str:
-    return f"{history.moment(int(micros)):%Y-%m-%d}"
+    return f"{moment(int(micros)):%Y-%m-%d}"
 
 
 def _no_series(asset: Asset, timeframe: Timeframe) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from chronos.core import figures
 from chronos.core.models import User
-from marketdata import history
 from marketdata.charts import USUAL
+from marketdata.checks import moment
 from marketdata.models import Timeframe
 from signals import backtests, cells, telling, wording
 from signals.charts import axes
@@ -249,7 +249,7 @@ class Together:
     values: list[Floats]
 
     def at(self, place: int) -> datetime:
-        return history.moment(int(self.times[place]))
+        return moment(int(self.times[place]))
 
 
 def together(found: Sequence[Backtest]) -> Together | None:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 
 from chronos.core import figures
-from marketdata import history
+from marketdata.checks import moment
 from marketdata.models import Timeframe
 from signals import drawings, exporting, measures, painting, telling, wording
 from signals.cells import written
@@ -104,7 +104,7 @@ def _cell(change: float | None) -> dict[str, str]:
 
 def _fall(fall: Any, found: Findings) -> dict[str, str]:
     def day(bar: int | None) -> str:
-        return "not yet" if bar is None else figures.day(history.moment(int(found.times[bar])))
+        return "not yet" if bar is None else figures.day(moment(int(found.times[bar])))
 
     bars = (len(found.times) - 1 if fall.recovered is None else fall.recovered) - fall.start
     return {

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods
 from chronos.core import activity, figures
 from chronos.core.hypermedia import Signed, page
 from chronos.core.models import Job
-from marketdata import history
+from marketdata.checks import moment
 from marketdata.models import Asset, Series, Timeframe
 from signals import jobs, wording
 from signals.loading import strategy_of
@@ -101,4 +101,4 @@ def _opens(series: Series, bars: list[int]) -> dict[int, str]:
     from marketdata import frames
 
     times = frames.read(series.asset, series.timeframe, columns=("close",)).times.view("int64")
-    return {bar: figures.moment(history.moment(int(times[bar]))) for bar in bars if 0 <= bar < len(times)}
+    return {bar: figures.moment(moment(int(times[bar]))) for bar in bars if 0 <= bar < len(times)}

@@ -30,6 +30,7 @@ from tests import cast
 from tests.browser.conftest import DESK, PHONE
 from tests.contracts.pages import addresses
 from tests.prices import stored, walk
+from tests.signals import runs
 from universes import catalogue, membership
 from universes.lists import adding, drafts
 from universes.lists.parsing import parse_text
@@ -37,7 +38,7 @@ from universes.lists.parsing import parse_text
 pytestmark = pytest.mark.browser
 
 NO_PAGES = ("/figure.json", "/candles.csv", "/members.csv", "/performance.csv", "/performance.json", "/export.csv",
-            "/stream/", "/events", "/health/", "/running/", "/autocomplete/")  # fmt: skip
+            "/report.html", "/stream/", "/events", "/health/", "/running/", "/autocomplete/")  # fmt: skip
 TARGETS = "a[href], button, input:not([type=hidden]), select, textarea, summary"
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
@@ -124,8 +125,10 @@ def scene(house):
     with tenancy.acting_as(stella):
         TOTP.activate(stella, "JBSWY3DPEHPK3PXP")
         passkey = Authenticator.objects.create(user=stella, type="webauthn", data={"name": "The laptop, " * 5})
+    result = runs.ran(stella, stored("ETH-USDT", runs.swinging(), asset_class="crypto"))
     return {
         "user": stella,
+        "backtest": result.pk,
         "token": token.pk,
         "session": session.pk,
         "passkey": passkey.pk,
@@ -157,7 +160,7 @@ def scene(house):
 
 # Pages whose inside is in what follows the address: a coin with gaps, a candle to decide about, both wide of the usual.
 MORE = ("/assets/BTC-USDT/", "/assets/BTC-USDT/gaps/?timeframe=1d", "/data/?state=gaps", "/data/providers/okx/",
-        "/strategies/new/?kind=sma-cross",
+        "/strategies/new/?kind=sma-cross", "/backtests/{signals_backtest}/", "/backtests/compare/?ids={backtest}",
         "/data/quarantine/decide/?decision=release&id={marketdata_quarantinedcandle}",
         "/universes/{universe}/lists/{list}/?show=malformed", "/universes/{universe}/lists/{added}/")  # fmt: skip
 

@@ -128,7 +128,10 @@ def test_only_what_is_marked_is_open():
 
     found = {name for name, entry in _named(get_resolver(), "") if getattr(entry.callback, "open_to_tokens", False)}
     pages = {name for name in found if not name.startswith("api:")}
-    assert pages == {"marketdata:candles", "marketdata:figure", "universes:export"}  # each new one on purpose
+    artifacts = {"png", "report", "chart", "json", "equity-csv", "trades-csv"}
+    assert pages == {  # each new one on purpose
+        "marketdata:candles", "marketdata:figure", "universes:export", *(f"signals:backtest-{one}" for one in artifacts)
+    }  # fmt: skip
 
 
 def test_a_budget_is_chosen_and_seen(alice):
