@@ -64,10 +64,19 @@ def usual_range(backtest: Backtest) -> str:
     return next((name for name, _ in every if many[name] <= SEEN), every[-1][0])
 
 
+def has_candles(backtest: Backtest) -> bool:
+    return _series(backtest) is not None
+
+
+def _series(backtest: Backtest) -> Series | None:
+    stored = Series.objects.filter(asset=backtest.asset, timeframe=backtest.timeframe, candle_count__gt=0)
+    return stored.exclude(first_open=None).exclude(last_open=None).first()
+
+
 def candles(backtest: Backtest, since: datetime, until: datetime, width: int = USUAL) -> Span | None:
     """The candles as they were traded, which is what orders filled at; None if there are none any more."""
-    series = Series.objects.filter(asset=backtest.asset, timeframe=backtest.timeframe, candle_count__gt=0).first()
-    if series is None or series.first_open is None or series.last_open is None:
+    series = _series(backtest)
+    if series is None:
         return None
     return prices.between(backtest.asset, series, since, until, round(width * DENSER), "raw")
 
@@ -95,10 +104,12 @@ def figure(shown: Span, trades: list[Trade], chosen: Trade | None, exits: dict[s
     levels = _levels(shown, chosen, exits) if chosen is not None and shown.bars else []
     seen = [bar.low for bar in shown.bars] + [bar.high for bar in shown.bars] + [level["y0"] for level in levels]
     low, high = min(seen, default=0.0), max(seen, default=1.0)
-    logarithmic = is_wide(shown)
+    logarithmic = _is_wide(shown)
     drawn = prices.figure(shown, logarithmic=logarithmic)
     position = None if chosen is None else chosen.position
     drawn["data"] += [*_ways(shown, trades), _entries(shown, trades, position), _exits(shown, trades, position)]
+    if logarithmic:
+        drawn["meta"]["note"] = "The axis of prices is logarithmic."
     layout = drawn["layout"]
     layout["dragmode"] = False
     layout["xaxis"] |= {"fixedrange": True, "range": [-0.5, len(shown.bars) - 0.5]}
@@ -110,7 +121,7 @@ def figure(shown: Span, trades: list[Trade], chosen: Trade | None, exits: dict[s
     return drawn
 
 
-def is_wide(shown: Span) -> bool:
+def _is_wide(shown: Span) -> bool:
     """Whether prices differ so much that a linear axis would flatten the low ones."""
     low, high = min((bar.low for bar in shown.bars), default=0.0), max((bar.high for bar in shown.bars), default=0.0)
     return low > 0 and high / low >= WIDE
@@ -253,17 +264,16 @@ def _names(levels: list[dict[str, Any]], logarithmic: bool) -> list[dict[str, An
     ]  # fmt: skip
 
 
-def says(shown: Span | None, trades: list[Trade], many: int) -> str:
-    if shown is None or not shown.bars:
+def says(trades: list[Trade], many: int, *, there: bool) -> str:
+    """What to see: how many trades of the range are marked, and how they went."""
+    if not there:
         return "The candles of this range are not here any more, so there is nothing to draw trades on."
+    if not many:
+        return "No trade was held in this range."
     closed = [trade for trade in trades if not trade.is_open]
-    won = sum(trade.profit > 0 for trade in closed)
-    said = "No trade was held in this range." if not many else f"{counted(many, 'trade')} in this range"
+    said = f"{counted(many, 'trade')} in this range"
     if many > len(trades):
-        said += f", of which the {len(trades)} with the largest profits and losses are marked"
-    if closed:
-        said += f"; {won} of {len(closed)} won" if many == len(trades) else ""
-        said += "."
-    elif many:
-        said += ", still open at the end."
-    return said + (" Choose a shorter range, or a trade, to see each candle." if shown.joined else "")
+        return f"{said}, of which the {len(trades)} with the largest profits and losses are marked."
+    if not closed:
+        return f"{said}, still open at the end."
+    return f"{said}; {sum(trade.profit > 0 for trade in closed)} of {len(closed)} won."

@@ -224,7 +224,7 @@ async function draw(holder) {
     await paint(holder, Plotly);
     readOut(holder, figure.meta.bars - 1);
     const each = holder.closest("section").querySelector("[data-each]");
-    if (each) each.textContent = figure.meta.joined ? `Each bar is ${figure.meta.each}.` : "";
+    if (each) each.textContent = [figure.meta.joined && `Each bar is ${figure.meta.each}.`, figure.meta.note].filter(Boolean).join(" ");
   } catch (error) {
     const note = document.createElement("p");
     note.className = "empty";

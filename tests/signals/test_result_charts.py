@@ -216,8 +216,7 @@ class TestPrice:
             found, many = price.marked(backtest, backtest.first_open, backtest.last_open, chosen)
         assert {trade.number for trade in found} == {trade.number for trade in (*ranked[:3], *ranked[-3:], chosen)}
         assert many == len(trades)
-        assert "of which the 7 with the largest" in price.says(Span(Asset(), Timeframe.D1, bars(1, datetime.now(UTC),
-                                                                timedelta(1)), "", False), found, many)  # fmt: skip
+        assert "of which the 7 with the largest" in price.says(found, many, there=True)
 
     def test_candles_that_are_gone_leave_the_page_and_its_trades(self):
         alice = cast.alice()
