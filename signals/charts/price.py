@@ -258,7 +258,7 @@ def _names(levels: list[dict[str, Any]], logarithmic: bool) -> list[dict[str, An
     return [
         {"xref": "x", "x": level["x0"], "xanchor": "right", "yref": "y",
          "y": log10(level["y0"]) if logarithmic else level["y0"], "showarrow": False,
-         "text": f"{level['name']} {figures.price(level['y0'])} ",
+         "bgcolor": "--surface", "text": f"{level['name']} {figures.price(level['y0'])} ",
          "font": {"color": level["line"]["color"], "size": 11}}
         for level in levels
     ]  # fmt: skip

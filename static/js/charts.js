@@ -281,6 +281,20 @@ addEventListener("resize", () => {
   }, 250);
 });
 
+// On paper it is always light, and a chart as wide as the sheet: drawings get a view box, and the style sheet their size.
+let shownIn = null;
+addEventListener("beforeprint", () => {
+  shownIn = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+  document.dispatchEvent(new Event("chronos:theme"));
+  for (const svg of document.querySelectorAll(".chart .main-svg")) svg.setAttribute("viewBox", `0 0 ${svg.getAttribute("width")} ${svg.getAttribute("height")}`);
+});
+addEventListener("afterprint", () => {
+  document.documentElement.dataset.theme = shownIn;
+  for (const svg of document.querySelectorAll(".chart .main-svg")) svg.removeAttribute("viewBox");
+  document.dispatchEvent(new Event("chronos:theme"));
+});
+
 document.addEventListener("click", (event) => {
   if (!event.target.closest?.("[data-png]")) return;
   const holder = event.target.closest("section").querySelector(".chart");

@@ -13,6 +13,28 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// --- One address for all parts: what a part asks for leaves the choices of the others as they are, and is short ---
+
+const CHOICES = { equity: ["unit", "scale"], price: ["range", "trade"], trades: ["sort", "direction", "reason", "ended", "ambiguous", "since", "until", "page"] };
+
+document.addEventListener("htmx:configRequest", (event) => {
+  const { detail } = event;
+  const own = CHOICES[detail.target?.id];
+  if (!own || detail.verb !== "get") return;
+  const [path, query = ""] = detail.path.split("?");
+  const asked = new URLSearchParams(query);
+  for (const [name, value] of detail.formData) asked.set(name, value);
+  for (const name of [...detail.formData.keys()]) detail.formData.delete(name);
+  const here = new URLSearchParams(location.search);
+  for (const name of Object.values(CHOICES).flat()) {
+    if (own.includes(name)) continue;
+    if (here.has(name)) asked.set(name, here.get(name));
+    else asked.delete(name);
+  }
+  for (const [name, value] of [...asked]) if (!value) asked.delete(name);
+  detail.path = (path || location.pathname) + (asked.size ? `?${asked}` : "");
+});
+
 // --- From a mark to its trade: it is looked at on the price, and its row is marked ---
 
 function lookAt(number) {

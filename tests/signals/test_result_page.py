@@ -159,7 +159,7 @@ class TestBeforeAndWithoutAResult:
         page = signed_in(alice)
         waiting = page.get(address(backtest))
         assert "It waits for a worker" in waiting.text
-        assert f'hx-trigger="job-{backtest.job_id} from:body, load delay:200ms"' in waiting.text
+        assert f'hx-trigger="job-{backtest.job_id} from:body, load delay:120ms"' in waiting.text
         assert f'data-job="{backtest.job_id}"' in waiting.text
         jobs.run_job(backtest.job_id)
         after = page.get(address(backtest), headers=HTMX | {"HX-Target": "backtest"})
