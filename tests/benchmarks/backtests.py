@@ -140,7 +140,7 @@ def _scene(owner):
             asset=asset, timeframe=timeframe, candle_count=count, first_open=first, last_open=last, source="benchmark"
         )
     owner.execute("VACUUM ANALYZE")
-    client = Client()
+    client = Client(headers={"host": "localhost"})
     client.force_login(cast.alice())
     return client
 
