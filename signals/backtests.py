@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from chronos.core import jobs
 from chronos.core.models import Job, User
-from marketdata.models import Asset, CorporateAction, Series, Timeframe
+from marketdata.models import Asset, Candle, CorporateAction, Series, Timeframe
 from signals import candles
 from signals.engine import checking
 from signals.engine.terms import Impossible, Terms
@@ -50,11 +50,37 @@ class Wish:
 
 def check(wish: Wish) -> None:
     """Raise `BadParameters` or `Impossible` (its `name` is the field) for what can't be run, as far as can be told
-    without reading candles."""
+    by counting candles."""
     wish.kind.checked(wish.parameters)
     checking.check(wish.terms, has_stops=True)
     series = Series.objects.filter(asset=wish.asset, timeframe=wish.timeframe, candle_count__gt=0).first()
     candles.check(wish.asset, wish.timeframe, series, wish.start, wish.end)
+    _check_length(wish)
+
+
+def _check_length(wish: Wish) -> None:
+    """As the run itself would, but nobody has to wait for it."""
+    from signals import remarks
+    from signals.strategies.deciding import StrategyFault, warmup_of
+
+    try:
+        warmup = warmup_of(wish.kind, wish.kind.checked(wish.parameters))
+    except StrategyFault as error:
+        raise Impossible("rule", str(error)) from None
+    needed = warmup + 2
+    every = Candle.objects.filter(asset=wish.asset, timeframe=wish.timeframe)
+    within = every.filter(open_time__lt=wish.end) if wish.end else every
+    before = 0
+    if wish.start:
+        before = every.filter(open_time__lt=wish.start)[:warmup].count()
+        within = within.filter(open_time__gte=wish.start)
+    found = within[:needed].count()
+    series = f"{wish.asset} {wish.timeframe.value}"
+    if not found:
+        raise Impossible("start", f"{series} has no candle within these days: choose others.")
+    if before + found < needed:
+        field = "start" if wish.start or wish.end else "timeframe"
+        raise Impossible(field, remarks.too_short(wish.kind, warmup, series, before + found))
 
 
 def start(wish: Wish, owner: User, rerun_of: Backtest | None = None) -> Backtest:
@@ -312,10 +338,3 @@ def _without_revision(fingerprint: str) -> list[str]:
     """A revision counts changes anywhere in the series; range, number and checksum are what was used."""
     timeframe, _, *rest = fingerprint.split(":")
     return [timeframe, *rest]
-
-
-def state_of(backtest: Backtest) -> str:
-    """`done`, `failed`, `cancelled`, `queued` or `running`: its own end, else its job's."""
-    if backtest.finished_at:
-        return "failed" if backtest.failure else "done"
-    return backtest.job.state if backtest.job else Job.State.CANCELLED

@@ -59,14 +59,17 @@ def sought(user: User, *, archived: bool = False, text: str = "") -> QuerySet[St
     return found.order_by("name", "pk")
 
 
+_KEPT = Q(backtests__deleted_at=None)
+_OF_RUNS = {
+    "runs": Count("backtests", filter=_KEPT),
+    "best": Max("backtests__total_return", filter=_KEPT),
+    "ran_at": Max("backtests__created_at", filter=_KEPT),
+}
+
+
 def listed(user: User, *, archived: bool = False, text: str = "") -> QuerySet[Strategy]:
     """The same with `runs`, how many backtests, `best`, their best total return, and `ran_at`, when the last came."""
-    kept = Q(backtests__deleted_at=None)
-    return sought(user, archived=archived, text=text).annotate(
-        runs=Count("backtests", filter=kept),
-        best=Max("backtests__total_return", filter=kept),
-        ran_at=Max("backtests__created_at", filter=kept),
-    )
+    return sought(user, archived=archived, text=text).annotate(**_OF_RUNS)
 
 
 def is_taken(user: User, name: str, *, by_other_than: Strategy | None = None) -> bool:

@@ -82,10 +82,7 @@ def inputs(found: Sequence[Backtest]) -> list[Row]:
         [
             ("Strategy", one.strategy_name),
             ("Kind", wording.label_of(one.kind)),
-            *(
-                (told.label, f"{told.value} {told.unit}".rstrip())
-                for told in wording.parameters(one.kind, one.parameters)
-            ),
+            *_parameters(one),
             ("Asset", one.asset.symbol),
             ("Candles", one.timeframe),
             ("Time range", _range(one)),

@@ -20,7 +20,7 @@ from django.http import QueryDict
 from chronos.core import figures
 from chronos.core.models import Job, User
 from marketdata.models import Asset, Series, Timeframe
-from signals import backtests, cells
+from signals import backtests, cells, models
 from signals.measures import MEASURES, Measure
 from signals.models import HEADLINES, Backtest, Strategy
 from signals.strategies import registry
@@ -29,10 +29,14 @@ A_PAGE = 50
 LONGEST, MOST = 100, 20  # characters of a filter's value, values of one filter
 LOOKED_AT = 200  # finished ones that are looked at for what is stale, before those are filtered
 BIG = 2**31 - 1
-OPEN = (Job.State.QUEUED, Job.State.RUNNING)
 NO_STRATEGY = "no strategy of yours"
 A_QUARTER = timedelta(days=92)
-STATES = {"done": "done", "open": "waiting or running", "failed": "failed", "cancelled": "cancelled"}
+STATES = {
+    "done": ("done", models.DONE),
+    "open": ("waiting or running", models.OPEN),
+    "failed": ("failed", models.FAILED),
+    "cancelled": ("cancelled", models.CANCELLED),
+}
 
 
 # --- Columns -----------------------------------------------------------------------------------------------------
@@ -106,7 +110,7 @@ COLUMNS: tuple[Column, ...] = (
            short="Candles"),
     Column("span", "Time range", "first_open", months,
            lambda one: f"{_moment(one.first_open)}/{_moment(one.last_open)}" if one.first_open else "", kind="span"),
-    Column("state", "State", "place", lambda one: one.state, lambda one: one.state, kind="standing-of"),  # type: ignore[attr-defined]
+    Column("state", "State", "place", lambda one: one.state, lambda one: one.state, kind="standing-of"),
     _figure("return", "total_return", "Return"),
     _figure("cagr", "cagr"),
     _figure("sharpe", "sharpe_ratio", "Sharpe"),
@@ -122,8 +126,8 @@ COLUMNS: tuple[Column, ...] = (
     _figure("expectancy", "expectancy"),
     _figure("exposure", "time_in_market", "In market"),
     _figure("fees", "fees_paid", "Fees"),
-    Column("warnings", "Warnings", "warned", lambda one: figures.integer(one.warned) if one.warned else "",  # type: ignore[attr-defined]
-           lambda one: one.warned, kind="number warned", short="Warned", falling=True),  # type: ignore[attr-defined]
+    Column("warnings", "Warnings", "warned", lambda one: figures.integer(one.warned) if one.warned else "",
+           lambda one: one.warned, kind="number warned", short="Warned", falling=True),
     Column("note", "Note", "note", lambda one: one.note, lambda one: one.note, kind="note"),
     Column("run", "Run", "created_at", lambda one: figures.moment(one.created_at), lambda one: _moment(one.created_at),
            kind="age", falling=True),
@@ -216,7 +220,7 @@ class Facet:
 
 @dataclass
 class Table:
-    """`rows` are those of one page, each with `state` and `warned`; `matching` counts all that pass, `total` all.
+    """`rows` are those of one page; `matching` counts all that pass, `total` all.
 
     `facets` are there if they were asked for; `words` are those of the filters that are on, by filter and value.
     """
@@ -250,7 +254,7 @@ def _words(user: User, wanted: Wish) -> dict[tuple[str, str], str]:
     kinds = registry.kinds()
     words = {(key, value): value for key, values in wanted.filters.items() for value in values}
     words |= {("kind", value): kinds[value].label for value in wanted.filters.get("kind", ()) if value in kinds}
-    words |= {("state", value): STATES[value] for value in wanted.filters.get("state", ()) if value in STATES}
+    words |= {("state", value): STATES[value][0] for value in wanted.filters.get("state", ()) if value in STATES}
     if asked := wanted.filters.get("strategy"):
         mine = Strategy.objects.filter(_with_numbers(asked), owner=user).values_list("pk", "name")
         words |= {("strategy", str(pk)): name for pk, name in mine} | {("strategy", "none"): NO_STRATEGY}
@@ -282,15 +286,16 @@ _ROW = (
 
 
 def _shown(found: QuerySet[Backtest], wanted: Wish) -> QuerySet[Backtest]:
-    length: Any = Func(F("warnings"), function="jsonb_array_length", output_field=IntegerField())
-    found = found.annotate(warned=length).select_related("asset").only(*_ROW)
-    metrics = {f"metric_{name}": _metric(name) for name in _extra(wanted)}
-    return found.annotate(**metrics)
+    more = {"warned": _WARNED} | {f"metric_{name}": _metric(name) for name in _extra(wanted)}
+    return found.annotate(**more).select_related("asset").only(*_ROW)
 
 
 def _extra(wanted: Wish) -> list[str]:
     shown = [column.measure.name for column in (*wanted.columns, wanted.sort) if column.measure]
     return [name for name in dict.fromkeys(shown) if name not in HEADLINES]
+
+
+_WARNED: Any = Func(F("warnings"), function="jsonb_array_length", output_field=IntegerField())
 
 
 def _metric(name: str) -> BaseExpression:
@@ -334,20 +339,7 @@ def _on_assets(values: Sequence[str]) -> Q:
 
 
 def _in_states(values: Sequence[str]) -> Q:
-    found = Q(pk__in=[])
-    waiting = Q(finished_at=None)
-    for value in values:
-        if value == "done":
-            found |= Q(finished_at__isnull=False, failure="")
-        elif value == "failed":
-            found |= (Q(finished_at__isnull=False) & ~Q(failure="")) | (waiting & Q(job__state=Job.State.FAILED))
-        elif value == "open":
-            found |= waiting & Q(job__state__in=OPEN)
-        elif value == "cancelled":
-            found |= waiting & (
-                Q(job__state=None) | Q(job__state__in=(Job.State.CANCELLED, Job.State.DONE, Job.State.PARTIAL))
-            )
-    return found
+    return Q(*(STATES[value][1] for value in values if value in STATES), _connector=Q.OR) or Q(pk__in=[])
 
 
 _FILTERS: dict[str, Callable[[Sequence[str]], Q]] = {
@@ -371,7 +363,7 @@ def ordered(found: QuerySet[Backtest], wanted: Wish) -> QuerySet[Backtest]:
         state = Case(When(finished_at=None, then=Value(0)), When(failure="", then=Value(2)), default=Value(1))
         found = found.annotate(place=state)
     elif by == "warned":
-        found = found.annotate(warned=Func(F("warnings"), function="jsonb_array_length", output_field=IntegerField()))
+        found = found.annotate(**{by: _WARNED})
     elif by.startswith("metric_"):
         found = found.annotate(**{by: _metric(by.removeprefix("metric_"))})
     order = F(by).desc(nulls_last=True) if falling else F(by).asc(nulls_last=True)
@@ -379,21 +371,11 @@ def ordered(found: QuerySet[Backtest], wanted: Wish) -> QuerySet[Backtest]:
 
 
 def complete(rows: Sequence[Backtest]) -> None:
-    """Give each its `state`, and those without an end their job."""
+    """Give those without an end their job, all at once."""
     waiting = [row for row in rows if row.finished_at is None]
     jobs = Job.objects.in_bulk([row.job_id for row in waiting if row.job_id]) if waiting else {}
     for row in waiting:
         row.job = jobs.get(row.job_id) if row.job_id else None
-    for row in rows:
-        row.state = _state(row)  # type: ignore[attr-defined]
-
-
-def _state(row: Backtest) -> str:
-    """As `STATES` calls them, `queued` and `running` for the open ones; a job that ended otherwise had no result."""
-    found = backtests.state_of(row)
-    return (
-        found if found in ("done", "failed", *OPEN) and not (found == "done" and not row.finished_at) else "cancelled"
-    )
 
 
 def _look_at_revised(user: User) -> None:
@@ -450,7 +432,7 @@ def facets_of(user: User, wanted: Wish) -> dict[str, list[Facet]]:
     for timeframe, count in counts["timeframe"].items():
         told["timeframe"][timeframe, timeframe] += count
     for state, count in counts["state"].items():
-        told["state"][state, STATES[state]] += count
+        told["state"][state, STATES[state][0]] += count
     for key, values in wanted.filters.items():
         known = {value for value, _ in told[key]}
         told[key].update({(value, value): 0 for value in values if value not in known})
@@ -466,4 +448,4 @@ def _split_waiting(user: User, states: Counter[str]) -> None:
     """Those without an end are waiting, running, or were stopped: their jobs know."""
     waiting = Backtest.objects.of(user).filter(finished_at=None).order_by()
     for state, count in waiting.values_list("job__state").annotate(count=Count("pk")):
-        states["open" if state in OPEN else "failed" if state == Job.State.FAILED else "cancelled"] += count
+        states["open" if state in Job.UNFINISHED else "failed" if state == Job.State.FAILED else "cancelled"] += count

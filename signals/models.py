@@ -45,6 +45,9 @@ class Strategy(models.Model):
 
     objects = StrategyQuerySet.as_manager()
 
+    runs: int  # how many backtests of it there are, and the best of their returns, where a query says so
+    best: float | None
+
     class Meta:
         ordering: ClassVar = ["name", "pk"]
         verbose_name_plural = "strategies"
@@ -61,6 +64,13 @@ class Strategy(models.Model):
         return reverse("signals:strategy", args=[self.pk])
 
 
+# What `Backtest.state` says, as conditions. Without an end of its own its job tells; a job that is gone, too.
+DONE = Q(finished_at__isnull=False, failure="")
+OPEN = Q(finished_at=None, job__state__in=Job.UNFINISHED)
+FAILED = (Q(finished_at__isnull=False) & ~Q(failure="")) | Q(finished_at=None, job__state=Job.State.FAILED)
+CANCELLED = Q(finished_at=None) & (Q(job__state=None) | ~Q(job__state__in=(*Job.UNFINISHED, Job.State.FAILED)))
+
+
 class BacktestQuerySet(models.QuerySet["Backtest"]):
     def kept(self) -> "BacktestQuerySet":
         """Without those that were deleted and can still be taken back."""
@@ -72,7 +82,7 @@ class BacktestQuerySet(models.QuerySet["Backtest"]):
 
     def finished(self) -> "BacktestQuerySet":
         """Those with a result: neither waiting nor failed."""
-        return self.filter(finished_at__isnull=False, failure="")
+        return self.filter(DONE)
 
 
 # Figures that a list shows and sorts by; each is a column beside the whole in `metrics`, with an index of its own.
@@ -141,6 +151,8 @@ class Backtest(models.Model):
 
     objects = BacktestQuerySet.as_manager()
 
+    warned: int  # how many warnings it has, where a query counts them
+
     class Meta:
         ordering: ClassVar = ["-pk"]
         constraints: ClassVar = [
@@ -176,6 +188,14 @@ class Backtest(models.Model):
     @property
     def failed(self) -> bool:
         return bool(self.failure)
+
+    @property
+    def state(self) -> str:
+        """`done`, `failed`, `cancelled`, `queued` or `running`: its own end, else its job's."""
+        if self.finished_at:
+            return "failed" if self.failure else "done"
+        state = self.job.state if self.job else ""
+        return state if state in (*Job.UNFINISHED, Job.State.FAILED) else Job.State.CANCELLED
 
 
 class Curve(models.Model):

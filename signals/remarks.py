@@ -31,12 +31,12 @@ class Remark:
         return asdict(self)
 
 
-def too_short(kind: Kind, candles: Candles, warmup: int) -> str:
-    """Why nothing can be decided on so few candles."""
+def too_short(kind: Kind, warmup: int, series: str, bars: int) -> str:
+    """Why nothing can be decided on so few candles of a series, which is called "SPY 1d"."""
     return (
         f"The history is too short: {kind.label} with these parameters needs {counted(warmup, 'bar')} before its first"
-        f" decision and two to trade, and {candles.symbol} {candles.timeframe.value} has only"
-        f" {counted(len(candles.bars), 'bar')} here. Choose an earlier start or shorter parameters, or fetch more."
+        f" decision and two to trade, and {series} has only {counted(bars, 'bar')} here. Choose a longer range, another"
+        " timeframe or shorter parameters, or fetch more."
     )
 
 

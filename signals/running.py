@@ -6,7 +6,7 @@ import hashlib
 import inspect
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from math import isnan
@@ -23,6 +23,8 @@ from signals.strategies.declaring import Kind
 
 if TYPE_CHECKING:
     from signals.engine.terms import Floats, Trades
+
+CLOSED = timedelta(days=5)  # that a market may be closed around holidays, while another one trades
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def run(
 
     warmup = warmup_of(kind, params)
     if len(candles.bars) < warmup + 2:
-        raise Impossible("start", remarks.too_short(kind, candles, warmup))
+        series = f"{candles.symbol} {candles.timeframe.value}"
+        raise Impossible("start", remarks.too_short(kind, warmup, series, len(candles.bars)))
     decisions = _decisions(kind, params, candles)
     market = candles.market
     result = simulation.simulate(market, decisions, terms)
@@ -114,15 +117,21 @@ def _beside(benchmark: Asset | None, candles: Candles, terms: Terms) -> tuple[Fl
     if benchmark is None:
         return None, ""
     timeframe = candles.timeframe
+    slack = max(10 * timeframe.length, CLOSED)
     read = frames.read(
-        benchmark, timeframe, candles.first - 10 * timeframe.length, candles.last + timeframe.length, ("close",),
-        adjust="total",
-    )  # fmt: skip
+        benchmark, timeframe, candles.first - slack, candles.last + timeframe.length, ("close",), adjust="total"
+    )
     times, closes = read.times.view(np.int64), read["close"][0]
     places = np.searchsorted(times, candles.times, "right") - 1
-    if not len(times) or places[0] < 0:
-        since = f"only from {history.moment(int(times[0])):%Y-%m-%d}" if len(times) else "none"
-        return None, f"{benchmark} has no {timeframe.value} candles for all of the run ({since}): it is left out."
+    there = ""
+    if not len(times):
+        there = "none"
+    elif places[0] < 0:
+        there = f"only from {history.moment(int(times[0])):%Y-%m-%d}"
+    elif candles.last - (last := history.moment(int(times[-1]))) > slack:
+        there = f"only until {last:%Y-%m-%d}"
+    if there:
+        return None, f"{benchmark} has no {timeframe.value} candles for all of the run ({there}): it is left out."
     found = closes[places]
     return terms.cash * found / found[0], ""
 

@@ -12,10 +12,9 @@ from django import forms
 from chronos.core import figures
 from chronos.core.models import User
 from marketdata.loading import stored_asset
-from marketdata.models import Asset, AssetClass, Candle, Series, Timeframe
+from marketdata.models import Asset, AssetClass, Series, Timeframe
 from signals import backtests, catalogue, numerals
 from signals.backtests import Wish
-from signals.engine import checking
 from signals.engine.terms import Costs, Exits, Impossible, Sizing, Terms
 from signals.forms import ParametersForm
 from signals.models import Backtest, Strategy
@@ -268,9 +267,7 @@ class BacktestForm(forms.Form):
             given.get("benchmark"), self.strategy if unchanged else None,
         )  # fmt: skip
         try:
-            checking.check(self.wish.terms, has_stops=True)
             backtests.check(self.wish)
-            enough(self.wish)
         except Impossible as error:
             self.add_error(_FIELDS.get(error.name, error.name) if self._has(error.name) else None, str(error))
 
@@ -307,34 +304,6 @@ def _terms(given: Mapping[str, Any]) -> Terms:
         direction=given["direction"],
         close_at_end=given["close_at_end"],
     )  # fmt: skip
-
-
-def enough(wish: Wish) -> None:
-    """Raise `Impossible` if the history is too short for the strategy's warmup, as the run itself would."""
-    from signals.strategies.deciding import StrategyFault, warmup_of
-
-    try:
-        warmup = warmup_of(wish.kind, wish.parameters)
-    except StrategyFault as error:
-        raise Impossible("rule", str(error)) from None
-    needed = warmup + 2
-    every = Candle.objects.filter(asset=wish.asset, timeframe=wish.timeframe)
-    within = every.filter(open_time__lt=wish.end) if wish.end else every
-    before = 0
-    if wish.start:
-        before = every.filter(open_time__lt=wish.start)[:warmup].count()
-        within = within.filter(open_time__gte=wish.start)
-    found = within[:needed].count()
-    if found and before + found < needed:
-        has = figures.counted(before + found, "bar")
-        raise Impossible(
-            "start" if wish.start or wish.end else "timeframe",
-            f"The history is too short: {wish.kind.label} with these parameters needs {figures.counted(warmup, 'bar')}"
-            f" before its first decision and two to trade, and there are only {has}. Choose a longer range, another"
-            " timeframe or shorter parameters.",
-        )
-    if not found:
-        raise Impossible("start", f"{wish.asset} has no {wish.timeframe.value} candle within these days.")
 
 
 class Stock:

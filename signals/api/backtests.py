@@ -24,7 +24,7 @@ from signals.engine.terms import Costs, Exits, Sizing, Terms
 from signals.findings import OF_TRADE, Findings
 from signals.findings import told as trade_told
 from signals.loading import backtest_of, strategy_of
-from signals.models import HEADLINES, Backtest, Trade
+from signals.models import CANCELLED, DONE, FAILED, HEADLINES, OPEN, Backtest, Trade
 from signals.strategies import registry
 
 router = Router()
@@ -95,7 +95,7 @@ class BacktestLine(Schema):
     kind: str
     symbol: str
     timeframe: str
-    state: Literal["queued", "running", "done", "partial", "failed", "cancelled"]
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
     job_id: int | None = Field(description="The job that runs it, for get_job, wait and cancel_job.")
     first_open: AwareDatetime | None = Field(description="Open of the first bar that it could trade on.")
     last_open: AwareDatetime | None
@@ -157,7 +157,6 @@ def run_backtest(request: Signed, given: BacktestIn) -> Any:
     """
     wish = _wish(request, given)
     backtests.check(wish)
-    wishes.enough(wish)
     cost = _cost(wish)
     what = f"{wish.strategy.name if wish.strategy else wish.kind.label} on {wish.asset}"
     if given.dry_run:
@@ -272,13 +271,7 @@ def _wanted(found: QuerySet[Backtest], wanted: BacktestsWanted) -> QuerySet[Back
     given = {"strategy": wanted.strategy_id, "kind": wanted.kind, "timeframe": wanted.timeframe,
              "trade_count__gte": wanted.min_trades}  # fmt: skip
     found = found.filter(**{name: value for name, value in given.items() if value not in (None, "")})
-    unfinished = Q(finished_at=None, job__state__in=Job.UNFINISHED)
-    states = {
-        "done": Q(finished_at__isnull=False, failure=""),
-        "failed": Q(finished_at__isnull=False) & ~Q(failure=""),
-        "unfinished": unfinished,
-        "cancelled": Q(finished_at=None) & ~unfinished,
-    }
+    states = {"done": DONE, "failed": FAILED, "unfinished": OPEN, "cancelled": CANCELLED}
     return found.filter(states[wanted.state]) if wanted.state else found
 
 
@@ -291,7 +284,7 @@ def get_backtest(request: Signed, backtest_id: Id) -> Any:
 
 
 def _sentence(found: Backtest) -> str:
-    state = backtests.state_of(found)
+    state = found.state
     if state == "done":
         stale = f" It is stale: {found.stale}." if found.stale else ""
         return f"{found}: {backtests.said(found)}{stale}"
@@ -303,7 +296,7 @@ def _sentence(found: Backtest) -> str:
 
 def _next(found: Backtest) -> list[NextAction]:
     """What fits: one under way is waited for, a stale one run again, a good one looked into."""
-    state, same = backtests.state_of(found), {"backtest_id": found.pk}
+    state, same = found.state, {"backtest_id": found.pk}
     if state in Job.UNFINISHED and found.job:
         return [
             then("get_job", "See how far it is.", job_id=found.job.pk),
@@ -331,7 +324,7 @@ def line(found: Backtest) -> dict[str, Any]:
         "id": found.pk,
         "strategy": found.strategy_name,
         "symbol": found.asset.symbol,
-        "state": backtests.state_of(found),
+        "state": found.state,
     }
 
 

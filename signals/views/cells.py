@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
 from chronos.core import figures
+from chronos.core.models import Job
 from signals import listing
 from signals.listing import Column
 from signals.models import Backtest
@@ -34,8 +35,8 @@ def rows(found: Iterable[Backtest], layout: Layout) -> SafeString:
 
 def _row(one: Backtest, layout: Layout, base: str, here: str) -> str:
     """The standard library escapes here: Django's way costs several times that."""
-    name, symbol, state = html.escape(one.strategy_name), html.escape(one.asset.symbol), one.state  # type: ignore[attr-defined]
-    waits = state in listing.OPEN
+    name, symbol, state = html.escape(one.strategy_name), html.escape(one.asset.symbol), one.state
+    waits = state in Job.UNFINISHED
     live = ""
     if waits and one.job_id:
         address = html.escape(f"{here}?{layout.query}{'&' if layout.query else ''}row={one.pk}")
@@ -75,9 +76,9 @@ def _why(one: Backtest, state: str) -> str:
     says = ""
     if state == "failed":
         says = one.failure or (one.job.summary if one.job else "")
-    elif state in listing.OPEN and one.job:
+    elif state in Job.UNFINISHED and one.job:
         says = one.job.progress_note or ("for a worker" if state == "queued" else "")
-    unfinished = "<i data-unfinished hidden></i>" if state in listing.OPEN else ""
+    unfinished = "<i data-unfinished hidden></i>" if state in Job.UNFINISHED else ""
     said = html.escape(says)
     kind = "running" if state == "running" else state
     return (
@@ -90,7 +91,7 @@ def _cell(one: Backtest, column: Column, layout: Layout) -> str:
     if column.key == "run":
         title, text = f"{text} UTC", figures.ago(one.created_at, layout.now)
     elif column.key == "state":
-        text = f'<span class="state {one.state}">{WORDS.get(one.state, "Done")}</span>'  # type: ignore[attr-defined]
+        text = f'<span class="state {one.state}">{WORDS.get(one.state, "Done")}</span>'
     elif column.key == "asset":
         title = html.escape(one.asset.name)
         text = f'{text} <span class="tag frame-tag">{one.timeframe}</span>'

@@ -12,7 +12,7 @@ from chronos.core import figures
 from chronos.core.hypermedia import Signed, page
 from marketdata.charts import USUAL
 from marketdata.models import Timeframe
-from signals import backtests, comparing, listing
+from signals import comparing, listing
 from signals.models import Backtest
 from signals.numerals import whole
 
@@ -100,7 +100,7 @@ def _sides(found: list[Backtest], names: list[str]) -> list[dict[str, Any]]:
             "backtest": one,
             "name": name,
             "hue": hues.get(one.pk, ""),
-            "state": backtests.state_of(one),
+            "state": one.state,
             "range": listing.span(one),
             "when": figures.ago(one.created_at),
             "gained": figures.percent(one.total_return),

@@ -24,7 +24,7 @@ def _of_result(make: Made) -> Callable[..., HttpResponseBase]:
     def export(request: Signed, pk: int) -> HttpResponseBase:
         found = backtest_of(request, pk)
         if found.unfinished or found.failed:
-            context = {"backtest": found, "state": backtests.state_of(found)}
+            context = {"backtest": found, "state": found.state}
             return page(request, "signals/no_result.html", context, status=409)
         backtests.look_for_stale([found])
         return make(request, findings.stored(found))

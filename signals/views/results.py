@@ -29,7 +29,7 @@ PARTS = ("equity", "price", "trades")  # that HTMX may ask for alone, by the id 
 def backtest(request: Signed, pk: int) -> HttpResponse:
     """A backtest in whatever state it is. Everything that can be chosen on the page is in its address."""
     found = backtest_of(request, pk)
-    state = backtests.state_of(found)
+    state = found.state
     context: dict[str, Any] = {"backtest": found, "state": state, **_head(found)}
     part = request.htmx.target if wants_part(request) else ""
     part = part if part in PARTS else "body"
@@ -52,7 +52,7 @@ def backtest(request: Signed, pk: int) -> HttpResponse:
 def backtest_trades(request: Signed, pk: int) -> HttpResponse:
     """The table of trades as a part; asked for alone, the page that it is on."""
     found = backtest_of(request, pk)
-    if not wants_part(request) or backtests.state_of(found) != "done":
+    if not wants_part(request) or found.state != "done":
         return backtest(request, pk)
     return page(request, "signals/backtest.html", {"backtest": found, **trades.table(request, found)}, part="trades")
 
@@ -196,7 +196,7 @@ def chart(request: Signed, pk: int, name: str) -> HttpResponse:
     if name not in FIGURES:
         raise Http404(f"A backtest has the charts {', '.join(FIGURES)}, and none called {name[:40]}.")
     found = backtest_of(request, pk)
-    if backtests.state_of(found) != "done":
+    if found.state != "done":
         raise Http404(f"Backtest {pk} has no result that could be drawn.")
     text = request.GET.get("width", "")
     width = int(text) if text.isdecimal() and text.isascii() and len(text) < 6 else USUAL

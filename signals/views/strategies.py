@@ -105,7 +105,7 @@ def _rows(request: Signed, shown: list[Strategy]) -> list[dict[str, Any]]:
             "kind": wording.label_of(strategy.kind),
             "parameters": wording.sentence(strategy.kind, strategy.parameters),
             "trouble": wording.trouble(strategy.kind, strategy.parameters),
-            "runs": figures.integer(strategy.runs),  # type: ignore[attr-defined]
+            "runs": figures.integer(strategy.runs),
             "best": run(best[strategy.pk], now) if strategy.pk in best else None,
             "last": run(last[strategy.pk], now) if strategy.pk in last else None,
         }
@@ -118,7 +118,7 @@ def _best_and_last(user: User, shown: list[Strategy]) -> tuple[dict[int, dict[st
     runs = Backtest.objects.of(user)
     newest = runs.filter(strategy=OuterRef("pk")).order_by("-created_at", "-pk").values("pk")[:1]
     last = dict(Strategy.objects.filter(pk__in=[one.pk for one in shown]).values_list("pk", Subquery(newest)))
-    best = {one.pk: one.best for one in shown if one.best is not None}  # type: ignore[attr-defined]
+    best = {one.pk: one.best for one in shown if one.best is not None}
     wanted = Q(pk__in=last.values()) | Q(strategy__in=best, total_return__in=set(best.values()))
     rows = list(runs.filter(wanted).values(*COLUMNS).order_by("pk"))
     return (

@@ -298,7 +298,7 @@ class TestVerbs:
         run = unfinished(alice)
         assert page.post(f"/backtests/{run.pk}/cancel/", {"back": "/backtests/"}).url == "/backtests/"
         with tenancy.acting_as(alice):
-            assert backtests.state_of(Backtest.objects.select_related("job").get(pk=run.pk)) == "cancelled"
+            assert Backtest.objects.select_related("job").get(pk=run.pk).state == "cancelled"
         again = page.post(f"/backtests/{run.pk}/cancel/", {"back": "https://example.org/"})
         assert again.url == f"/backtests/{run.pk}/"
 

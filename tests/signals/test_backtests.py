@@ -56,6 +56,10 @@ def of(user: User, model: Any, backtest: Backtest) -> list[Any]:
         return list(model.objects.filter(backtest=backtest).order_by("pk"))
 
 
+def told(backtest: Backtest) -> list[str]:
+    return [warning["text"] for warning in backtest.warnings]
+
+
 def looked_at(user: User, backtest: Backtest) -> str:
     with tenancy.acting_as(user):
         backtests.look_for_stale([backtest])
@@ -66,7 +70,7 @@ def test_it_works():
     alice = cast.alice()
     done = ran(alice, wish(acme()))
     assert done.job is not None
-    assert (done.job.state, done.failure, backtests.state_of(done)) == ("done", "", "done")
+    assert (done.job.state, done.failure, done.state) == ("done", "", "done")
     assert (done.bars, done.first_open, done.last_open) == (250, LAST - timedelta(days=249), LAST)
     for name in HEADLINES:
         assert getattr(done, name) == done.metrics[name]
@@ -192,10 +196,10 @@ class TestJobs:
         with tenancy.acting_as(alice):
             assert made.job is not None
             jobs.cancel(made.job)
-            assert backtests.state_of(seen(alice, made.pk)) == "cancelled"
+            assert seen(alice, made.pk).state == "cancelled"
             again = jobs.rerun(Job.objects.get(pk=made.job.pk))
         jobs.run_job(again.pk)
-        assert (backtests.state_of(seen(alice, made.pk)), seen(alice, made.pk).job_id) == ("done", again.pk)
+        assert (seen(alice, made.pk).state, seen(alice, made.pk).job_id) == ("done", again.pk)
 
     def test_nobody_runs_somebody_else_s(self):
         alice, eve = cast.alice(), cast.eve()
@@ -229,13 +233,49 @@ class TestRefusals:
         with pytest.raises(Impossible, match="NONE has no 1d candles; fetch or import them first"):
             started(alice, wish(Asset.objects.create(symbol="NONE")))
 
+    def test_too_short_a_history_is_refused_before_anybody_waits(self):
+        alice, asset = cast.alice(), acme()
+        with pytest.raises(Impossible, match=r"needs 300 bars before .* ACME 1d has only 250 bars here") as refused:
+            started(alice, wish(asset, parameters={"fast": 10, "slow": 300}))
+        assert refused.value.name == "timeframe"
+        with pytest.raises(Impossible, match="ACME 1d has only 6 bars here") as refused:  # five before it, and one
+            started(alice, wish(asset, start=LAST))
+        assert refused.value.name == "start"
+        assert ran(alice, wish(asset, start=LAST - timedelta(days=1))).bars == 2
+
     def test_what_only_the_candles_tell_is_the_backtest_s_failure(self):
         alice = cast.alice()
-        done = ran(alice, wish(acme(), parameters={"fast": 10, "slow": 300}))
+        made = started(alice, wish(acme()))
+        with tenancy.acting_as(alice):  # as if most candles had gone in the meantime
+            Backtest.objects.update(parameters={"fast": 10, "slow": 300})
+        jobs.run_job(made.job_id)
+        done = seen(alice, made.pk)
         assert done.failure.startswith("The history is too short: SMA cross with these parameters needs 300 bars")
         assert done.job is not None
-        assert (done.job.state, done.job.summary, backtests.state_of(done)) == ("failed", done.failure, "failed")
+        assert (done.job.state, done.job.summary, done.state) == ("failed", done.failure, "failed")
         assert done.finished_at is not None
+
+    @pytest.mark.parametrize(
+        ("closes", "last", "says"),
+        [
+            (walk(200), LAST - timedelta(days=100), "only until 2023-11-29"),
+            (walk(100), LAST, "only from 2023-11-30"),
+            (walk(250), LAST - timedelta(days=400), "none"),
+        ],
+    )
+    def test_a_benchmark_that_is_not_there_all_the_time_is_left_out_and_named(self, closes, last, says):
+        alice = cast.alice()
+        other = stored("SPY", closes, last=last, asset_class="crypto")
+        done = ran(alice, wish(acme(), benchmark=other))
+        assert f"SPY has no 1d candles for all of the run ({says}): it is left out." in told(done)
+        assert done.metrics["beta"] is None
+        assert of(alice, Curve, done)[0].benchmark is None
+
+    def test_a_benchmark_whose_market_was_closed_at_both_ends_counts(self):
+        alice = cast.alice()
+        other = stored("SPY", walk(240), last=LAST - timedelta(days=4), asset_class="crypto")
+        done = ran(alice, wish(acme(), benchmark=other, start=LAST - timedelta(days=200)))
+        assert done.metrics["beta"] is not None
 
     def test_figures_that_no_column_holds_are_refused_in_words(self):
         alice = cast.alice()

@@ -176,11 +176,14 @@ class TestBeforeAndWithoutAResult:
 
     def test_a_failure_is_told_with_its_remedy(self):
         alice = cast.alice()
-        backtest = ran(alice, stored("TINY", swinging(12), asset_class="crypto"))
+        backtest = asked(alice)
+        with tenancy.acting_as(alice):  # as if most candles had gone in the meantime
+            Backtest.objects.update(parameters={"fast": 10, "slow": 900})
+        jobs.run_job(backtest.job_id)
         text = plain(signed_in(alice).get(address(backtest)).text)
         assert "There is no result" in text
         assert "The history is too short" in text
-        assert "Choose an earlier start" in text
+        assert "Choose a longer range" in text
 
     def test_one_that_was_stopped_says_so(self):
         alice = cast.alice()
