@@ -20,7 +20,7 @@ from django.http import QueryDict
 from chronos.core import figures
 from chronos.core.models import Job, User
 from marketdata.models import Asset, Series, Timeframe
-from signals import backtests, cells, models
+from signals import backtests, cells, models, numerals
 from signals.measures import MEASURES, Measure
 from signals.models import HEADLINES, Backtest, Strategy
 from signals.strategies import registry
@@ -181,7 +181,8 @@ def wish(asked: QueryDict, usual: Sequence[str] = ()) -> Wish:
     return Wish(
         columns=_chosen(named or usual), sort=column, falling=falling,
         text=" ".join(asked.get("q", "").split())[:LONGEST], filters=filters,
-        stale=asked.get("stale") == "1", since=_day(asked.get("since", "")), until=_day(asked.get("until", "")),
+        stale=asked.get("stale") == "1",
+        since=numerals.day(asked.get("since", "")), until=numerals.day(asked.get("until", "")),
         trades=_number(asked.get("trades", "")), page=max(1, _number(asked.get("page", "")) or 1),
     )  # fmt: skip
 
@@ -190,14 +191,6 @@ def _chosen(keys: Iterable[str]) -> tuple[Column, ...]:
     known = {key for key in keys if key in BY_KEY}
     wanted = {*ALWAYS, *(known or USUAL)}
     return tuple(column for column in COLUMNS if column.key in wanted)
-
-
-def _day(text: str) -> date | None:
-    try:
-        found = date.fromisoformat(text.strip()[:10]) if text else None
-    except ValueError:
-        return None
-    return found if found and 1900 < found.year < 2200 else None
 
 
 def _number(text: str) -> int | None:

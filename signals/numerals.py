@@ -1,6 +1,7 @@
-"""Numbers as people write them into a form, exactly, and written back so."""
+"""Numbers as people write them into a form, exactly, and written back so; and what an address has of them."""
 
 import re
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -79,3 +80,12 @@ def fraction(percent: Decimal | None) -> float | None:
 def whole(text: str) -> int:
     """A key, page or width of an address; 0 for what is none."""
     return int(text) if text.isdecimal() and text.isascii() and len(text) < 16 else 0
+
+
+def day(text: str) -> date | None:
+    """A day of an address; None for what is none, or so far off that a day more is none."""
+    try:
+        found = date.fromisoformat(text.strip()[:10]) if text else None
+    except ValueError:
+        return None
+    return found if found and 1900 < found.year < 2200 else None

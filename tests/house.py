@@ -5,6 +5,7 @@ committed data and sees the database as the program does, as the app role; after
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
@@ -62,6 +63,25 @@ def _static_files_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _calendars_once() -> Iterator[None]:
+    """Half a second for each market whose sessions a test needs: what the package makes of it is made once."""
+    from marketdata import sessions
+
+    of_package = sessions._from_package
+
+    def once(code, since):
+        import exchange_calendars
+
+        if not hasattr(exchange_calendars.get_calendar, "cache_info"):
+            exchange_calendars.get_calendar = functools.cache(exchange_calendars.get_calendar)
+        return of_package(code, since)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sessions, "_from_package", once)
+        yield
+
+
 @pytest.fixture
 def house(services: None, django_db_blocker: "pytest.FixtureRequest") -> Iterator[None]:
     """The database for one test, which commits; emptied afterwards."""
@@ -113,17 +133,31 @@ END $$
 
 
 def _empty() -> None:
+    from django.core.cache import cache
+
+    _as_superuser(_EMPTY)
+    cache.clear()
+
+
+_connections: list = []  # one, kept: a new one would take five times as long as emptying does
+
+
+def _as_superuser(statement: str) -> None:
     import psycopg
     from django.conf import settings
-    from django.core.cache import cache
 
     from chronos.core.database import conninfo
 
     superuser = settings.DATABASES["owner"] | {"USER": "postgres", "PASSWORD": settings.KEYS.postgres_password}
-    with psycopg.connect(conninfo(superuser)) as connection:
-        connection.execute("SET session_replication_role = replica")  # neither triggers nor foreign keys
-        connection.execute(_EMPTY)
-    cache.clear()
+    for connection in (*_connections, None):
+        if connection is None:  # the first time, and after a test that ended the server
+            connection = psycopg.connect(conninfo(superuser), autocommit=True)
+            connection.execute("SET session_replication_role = replica")  # neither triggers nor foreign keys
+            _connections[:] = [connection]
+        with contextlib.suppress(psycopg.OperationalError):
+            connection.execute(statement)
+            return
+    raise AssertionError("The tables could not be emptied.")
 
 
 @pytest.hookimpl(wrapper=True)

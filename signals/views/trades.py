@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -18,7 +18,7 @@ from chronos.core.models import User
 from chronos.core.streams import streamed
 from chronos.core.tokens import open_to_tokens
 from marketdata.views.assets import exact
-from signals import telling
+from signals import numerals, telling
 from signals.loading import backtest_of
 from signals.models import Backtest, Trade
 
@@ -116,18 +116,11 @@ def narrowed(found: QuerySet[Trade], asked: QueryDict) -> QuerySet[Trade]:
         found = found.filter(Q(profit__gt=0) if ended == "won" else Q(profit__lte=0), is_open=False)
     if asked.get("ambiguous") == "1":
         found = found.filter(ambiguous=True)
-    if since := _day(asked.get("since", "")):
-        found = found.filter(entry_time__gte=since)
-    if until := _day(asked.get("until", "")):
-        found = found.filter(entry_time__lt=until + timedelta(days=1))
+    if since := numerals.day(asked.get("since", "")):
+        found = found.filter(entry_time__gte=datetime.combine(since, time(), UTC))
+    if until := numerals.day(asked.get("until", "")):
+        found = found.filter(entry_time__lt=datetime.combine(until, time(), UTC) + timedelta(days=1))
     return found
-
-
-def _day(text: str) -> datetime | None:
-    try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
-    except ValueError:
-        return None
 
 
 def shaping(asked: QueryDict) -> str:

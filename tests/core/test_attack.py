@@ -108,6 +108,7 @@ def test_a_stranger_finds_nothing_of_alice_and_changes_nothing(field):
     assert field.house_job.state == "queued"
 
 
+@pytest.mark.prove
 def test_another_who_has_work_of_his_own_neither(field):
     assert len(list(attacked(field.bob, field))) > 200
     assert field.state_of(field.alice) == field.before

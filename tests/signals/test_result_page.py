@@ -279,6 +279,13 @@ class TestTrades:
         shown = rows(page.get(address(backtest, f"?since={first}&until={last}")).text)
         assert [row[0] for row in shown] == [str(trade.number + 1) for trade in wanted]
 
+    @pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "2024-13-45", "' OR 1=1 --"])
+    def test_a_day_that_is_none_is_passed_over(self, busy, day):
+        backtest, _, page = busy
+        answer = page.get(address(backtest), {"until": day, "since": day})
+        assert answer.status_code == 200
+        assert "No trade fits" not in answer.text
+
     def test_none_that_fits_is_no_empty_table(self, busy):
         backtest, _, page = busy
         assert "No trade fits" in page.get(address(backtest, "?until=1990-01-01")).text
