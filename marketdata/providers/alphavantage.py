@@ -86,9 +86,10 @@ class AlphaVantage:
 
         asked = {"function": "TIME_SERIES_DAILY", "symbol": spelling, "outputsize": "compact"}
         question = _question(spelling, asked)
+        asked_at = timezone.now()
         content = _content(question)
         with rest.reading(question):
-            return _fetched(question, since, until, content)
+            return _fetched(question, since, until, content, asked_at)
 
     def lookup(self, spelling: str) -> Facts:
         """What its search says of exactly this symbol. One attempt. Raises `ProviderError` only."""
@@ -133,11 +134,13 @@ def _question(spelling: str, asked: Mapping[str, str]) -> "Question":
 # --- The answer --------------------------------------------------------------------------------------------------
 
 
-def _fetched(question: "Question", since: datetime, until: datetime, content: Mapping[str, Any]) -> Fetched:
+def _fetched(
+    question: "Question", since: datetime, until: datetime, content: Mapping[str, Any], asked_at: datetime
+) -> Fetched:
     from marketdata.providers import rest
 
     zone = ZoneInfo(str(content["Meta Data"]["5. Time Zone"]))
-    now, days = timezone.now(), {_midnight(date.fromisoformat(day)): bar for day, bar in content[SERIES].items()}
+    days = {_midnight(date.fromisoformat(day)): bar for day, bar in content[SERIES].items()}
     if not days:
         raise NoData(f"{LABEL} has no daily candles of {question.symbol}.")
     rest.must_be_of(question, question.symbol, content["Meta Data"].get("2. Symbol"))
@@ -150,7 +153,7 @@ def _fetched(question: "Question", since: datetime, until: datetime, content: Ma
     rows, unfinished = [], 0
     for at, bar in days.items():
         if since <= at < until and any(bar[_COLUMNS[name]] for name in ("open", "high", "low", "close")):
-            if _midnight(at.date() + timedelta(days=1), zone) <= now:  # whenever its market closes
+            if _midnight(at.date() + timedelta(days=1), zone) <= asked_at:  # whenever its market closes
                 rows.append((at, {name: _text(bar[theirs]) for name, theirs in _COLUMNS.items()}))
             else:
                 unfinished += 1

@@ -270,7 +270,7 @@ class _Window:
     until: datetime
     found: dict[datetime, list[Any]] = field(default_factory=dict)
     vain: Counter[datetime] = field(default_factory=Counter)  # how often a candle was asked for, and none came
-    newest: datetime | None = None  # of all candles that came, those after the window too
+    followed: set[datetime] = field(default_factory=set)  # those that had one after them, in the answer itself
 
     def rows(self) -> list[tuple[datetime, list[Any]]]:
         """All there are, oldest first; what is missing is asked for again until it is believed to be missing.
@@ -308,11 +308,14 @@ class _Window:
             limit,
         )
         before = len(self.found)
-        for row in rows:
-            at = datetime.fromtimestamp(row[0] / 1000, UTC)
-            self.newest = max(at, self.newest or at)
+        opens = [datetime.fromtimestamp(row[0] / 1000, UTC) for row in rows]
+        newest = max(opens, default=None)
+        for at, row in zip(opens, rows, strict=True):
             if self.since <= at < self.until and all(_text(price) is not None for price in row[1:5]):
-                self.found.setdefault(at, row)
+                if at not in self.followed:  # what a later answer says of one that formed is newer
+                    self.found[at] = row
+                if at != newest:
+                    self.followed.add(at)
         return len(self.found) > before
 
     def _missing(self) -> list[datetime]:
@@ -346,12 +349,13 @@ class _Window:
         return datetime.fromtimestamp(created / 1000, UTC) if created else None
 
     def is_final(self, opened: datetime, mark: Any) -> bool:
-        """Whether a candle is over by our clock and by theirs, of which we know their mark or that they went on."""
+        """Whether a candle is over by our clock and by theirs, of which we know their mark or that they went on: in the
+        same answer, since one that formed in an earlier answer is not over because a later one has others.
+        """
         now = timezone.now()
         if self.end(opened) > now or mark == "0":
             return False
-        went_on = self.newest is not None and self.newest > opened
-        return self.source.final_at is not None or went_on or self.end(opened) + SKEW <= now
+        return self.source.final_at is not None or opened in self.followed or self.end(opened) + SKEW <= now
 
     def end(self, opened: datetime) -> datetime:
         """When the candle of this name is over."""

@@ -177,9 +177,10 @@ def _ask(spelling: str, timeframe: Timeframe, since: datetime, until: datetime) 
     from marketdata.providers import rest
 
     question = _question(spelling, timeframe, since, until)
+    asked_at = timezone.now()
     content = _content(question, timeframe, since, until)
     with rest.reading(question):
-        return _page(question, timeframe, since, until, content)
+        return _page(question, timeframe, since, until, content, asked_at)
 
 
 def _content(question: "Question", timeframe: Timeframe, since: datetime, until: datetime) -> Mapping[str, Any]:
@@ -227,17 +228,22 @@ def _addressed(spelling: str, what: str, params: Mapping[str, str]) -> "Question
 
 
 def _page(
-    question: "Question", timeframe: Timeframe, since: datetime, until: datetime, content: Mapping[str, Any]
+    question: "Question",
+    timeframe: Timeframe,
+    since: datetime,
+    until: datetime,
+    content: Mapping[str, Any],
+    asked_at: datetime,
 ) -> _Page:
     from marketdata.providers import rest
 
-    meta, now = content["meta"], timezone.now()
+    meta = content["meta"]
     rest.must_be_of(question, question.symbol.partition(":")[0], meta.get("symbol"))  # which leaves the exchange out
     zone = ZoneInfo(str(meta.get("exchange_timezone") or "UTC"))
     rows, unfinished = [], 0
     for at, values in _rows(content["values"], timeframe):
         if since <= at < until:
-            if _over_at(timeframe, at, zone) <= now:
+            if _over_at(timeframe, at, zone) <= asked_at:  # one that ended meanwhile came unfinished
                 rows.append((at, values))
             else:
                 unfinished += 1

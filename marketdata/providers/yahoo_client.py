@@ -111,8 +111,9 @@ def lookup(symbol: str) -> Facts:
 
 
 def _answer(session: "Session", symbol: str, timeframe: Timeframe, since: datetime, until: datetime) -> Fetched:
+    asked_at = timezone.now()
     frame, meta = _ask(session, symbol, timeframe, since, until)
-    found = _fetched(symbol, timeframe, since, until, frame, meta)
+    found = _fetched(symbol, timeframe, since, until, frame, meta, asked_at)
     return _with_events(found, session.chart, timeframe, since, until)
 
 
@@ -180,12 +181,18 @@ def _ask(
 
 
 def _fetched(
-    symbol: str, timeframe: Timeframe, since: datetime, until: datetime, frame: Any, meta: Mapping[str, Any]
+    symbol: str,
+    timeframe: Timeframe,
+    since: datetime,
+    until: datetime,
+    frame: Any,
+    meta: Mapping[str, Any],
+    asked_at: datetime,
 ) -> Fetched:
     frame = frame.dropna(subset=["Open", "High", "Low", "Close"])  # Yahoo's null bars
     zone = ZoneInfo(str(meta["exchangeTimezoneName"]))
     local = [stamp.to_pydatetime() for stamp in frame.index]
-    is_final = _final(timeframe, zone, meta)
+    is_final = _final(timeframe, zone, meta, asked_at)
     opens = [_midnight(at.date()) if timeframe.is_daily else at.astimezone(UTC) for at in local]
     wanted = [since <= at < until for at in opens]
     final = [is_final(at) for at in opens]
@@ -233,9 +240,8 @@ def _texts(values: Any) -> pa.Array:
     )
 
 
-def _final(timeframe: Timeframe, zone: ZoneInfo, meta: Mapping[str, Any]) -> Callable[[datetime], bool]:
-    """Whether the candle of this (UTC) name can't change by trading any more."""
-    now = timezone.now()
+def _final(timeframe: Timeframe, zone: ZoneInfo, meta: Mapping[str, Any], now: datetime) -> Callable[[datetime], bool]:
+    """Whether the candle of this (UTC) name couldn't change by trading any more when it was asked for."""
     if not timeframe.is_daily:
         return lambda opened: opened + timeframe.length <= now
     if meta.get("instrumentType") == "CRYPTOCURRENCY":

@@ -17,7 +17,7 @@ from chronos.core import figures, jobs
 from chronos.core.hypermedia import Signed, page, wants_part
 from marketdata.views import heading
 from signals import backtests as verbs
-from signals import keeping, listing, numerals
+from signals import comparing, keeping, listing, numerals
 from signals.engine.terms import Impossible
 from signals.listing import Column, Facet, Table, Wish
 from signals.loading import backtest_of
@@ -127,6 +127,7 @@ def _context(request: Signed, told: Table) -> dict[str, Any]:
         "page": told.page,
         "pages": told.pages,
         "deleted": _deleted(request),
+        "most_compared": comparing.MOST,
     }  # fmt: skip
 
 

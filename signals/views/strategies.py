@@ -1,12 +1,11 @@
 """The list of strategies, and one with its backtests."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.expressions import OrderBy
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -16,6 +15,7 @@ from chronos.core.models import User
 from signals import catalogue, wording
 from signals.loading import strategy_of
 from signals.models import Backtest, Strategy
+from signals.views.columns import Column, headed, sort_of
 
 AT_ONCE = 50  # strategies on a page
 NEWEST = 20  # backtests on a strategy's page
@@ -23,16 +23,6 @@ NEWEST = 20  # backtests on a strategy's page
 COLUMNS = ("pk", "strategy_id", "strategy_name", "asset__symbol", "timeframe", "first_open", "last_open", "created_at",
            "finished_at", "failure", "stale", "total_return", "cagr", "sharpe_ratio", "max_drawdown",
            "trade_count")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Column:
-    key: str
-    label: str
-    by: str
-    kind: str = ""
-    falling: bool = False  # how it is sorted at first
-    note: str = ""
 
 
 SORTS = {
@@ -55,7 +45,7 @@ def strategies(request: Signed) -> HttpResponse:
     `archived=1` shows what was put away instead; `deleted=` is the one that has just gone and can be taken back.
     """
     archived, text = request.GET.get("archived") == "1", request.GET.get("q", "").strip()[:100]
-    column, falling = _sort(request)
+    column, falling = sort_of(request.GET, SORTS, SORTS["name"])
     found = catalogue.listed(request.user, archived=archived, text=text).order_by(_order(column, falling), "name", "pk")
     total = catalogue.sought(request.user, archived=archived, text=text).count()
     pages = max(1, -(-total // AT_ONCE))
@@ -65,35 +55,17 @@ def strategies(request: Signed) -> HttpResponse:
     context = {
         "rows": _rows(request, shown), "total": figures.counted(total, "strategy", "strategies"), "anything": anything,
         "search": text, "sort": f"{'-' if falling else ''}{column.key}", "archived": archived,
-        "columns": {key: _heading(request, one, column, falling) for key, one in SORTS.items()},
+        "columns": {key: headed(request, one, column, falling, "deleted") for key, one in SORTS.items()},
         "page": number, "pages": pages, "deleted": _deleted(request),
         "put_away": 0 if archived else Strategy.objects.of(request.user).exclude(archived_at=None).count(),
     }  # fmt: skip
     return page(request, "signals/strategies.html", context, part="list")
 
 
-def _sort(request: HttpRequest) -> tuple[Column, bool]:
-    asked = request.GET.get("sort", "")
-    column = SORTS.get(asked.removeprefix("-"))
-    return (column, asked.startswith("-")) if column else (SORTS["name"], False)
-
-
 def _order(column: Column, falling: bool) -> OrderBy:
     """What has no figure comes last in either direction."""
     by = F(column.by)
     return by.desc(nulls_last=True) if falling else by.asc(nulls_last=True)
-
-
-def _heading(request: HttpRequest, column: Column, sorted_by: Column, falling: bool) -> dict[str, str]:
-    here = column is sorted_by
-    turned = not falling if here else column.falling
-    asked = request.GET.copy()
-    for key in ("page", "deleted"):
-        asked.pop(key, None)
-    asked["sort"] = f"{'-' if turned else ''}{column.key}"
-    state = ("descending" if falling else "ascending") if here else "none"
-    return {"label": column.label, "kind": column.kind, "note": column.note, "state": state,
-            "query": f"?{asked.urlencode()}"}  # fmt: skip
 
 
 def _rows(request: Signed, shown: list[Strategy]) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """The trades of a backtest: a table that is sorted, narrowed and turned by the address, and the same as a file."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -21,6 +20,7 @@ from marketdata.views.assets import exact
 from signals import numerals, telling
 from signals.loading import backtest_of
 from signals.models import Backtest, Trade
+from signals.views.columns import Column, headed, sort_of
 
 AT_ONCE = 50
 CSV_ROWS = 5_000  # read at once for a file
@@ -31,16 +31,6 @@ CSV_COLUMNS = (
 )  # fmt: skip
 SHAPING = ("sort", "direction", "reason", "ended", "ambiguous", "since", "until")  # what of an address is about trades
 ENDS = {"won": "Won", "lost": "Lost", "open": "Still open"}
-
-
-@dataclass(frozen=True)
-class Column:
-    key: str
-    label: str
-    by: str
-    kind: str = "number"
-    falling: bool = False  # how it is sorted at first
-    note: str = ""
 
 
 COLUMNS = {
@@ -67,7 +57,7 @@ COLUMNS = {
 def table(request: HttpRequest, backtest: Backtest) -> dict[str, Any]:
     """A page of the trades that the address asks for. `trade`: one that is marked, on whose page one lands."""
     asked = request.GET
-    column, falling = _sort(asked)
+    column, falling = sort_of(asked, COLUMNS, COLUMNS["number"])
     every = Trade.objects.filter(backtest=backtest)
     found = narrowed(every, asked)
     total, chosen = found.count(), _number(asked.get("trade", ""), -1)
@@ -81,7 +71,7 @@ def table(request: HttpRequest, backtest: Backtest) -> dict[str, Any]:
     there = set(every.values_list("direction", "exit_reason", "ambiguous", "is_open").distinct())
     return {
         "rows": [row(backtest, trade, chosen) for trade in shown],
-        "columns": [_heading(asked, one, column, falling) for one in COLUMNS.values()],
+        "columns": [headed(request, one, column, falling, "trade") for one in COLUMNS.values()],
         "total": figures.counted(total, "trade"),
         "narrowed": any(asked.get(key) for key in SHAPING if key != "sort"),
         "any_trades": bool(there),
@@ -136,28 +126,10 @@ def _number(text: str, otherwise: int) -> int:
     return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else otherwise
 
 
-def _sort(asked: QueryDict) -> tuple[Column, bool]:
-    text = asked.get("sort", "")
-    column = COLUMNS.get(text.removeprefix("-"))
-    return (column, text.startswith("-")) if column else (COLUMNS["number"], False)
-
-
 def _order(column: Column, falling: bool) -> OrderBy:
     """What has no figure, as the exit of what is still open, comes last in either direction."""
     by = F("exit_bar") - F("entry_bar") if column.by == "held" else F(column.by)
     return OrderBy(by, descending=falling, nulls_last=True)
-
-
-def _heading(asked: QueryDict, column: Column, sorted_by: Column, falling: bool) -> dict[str, str]:
-    here = column is sorted_by
-    turned = not falling if here else column.falling
-    query = asked.copy()
-    for key in ("page", "trade"):
-        query.pop(key, None)
-    query["sort"] = f"{'-' if turned else ''}{column.key}"
-    state = ("descending" if falling else "ascending") if here else "none"
-    return {"label": column.label, "kind": column.kind, "note": column.note, "state": state,
-            "query": f"?{query.urlencode()}"}  # fmt: skip
 
 
 def row(backtest: Backtest, trade: Trade, chosen: int = -1) -> dict[str, Any]:

@@ -1,28 +1,11 @@
-// The universe page: choosing rows, moving through them and moving them, notes in a dialog, taking a removal back.
+// The universe page, beside what rows.js does: moving rows, notes in a dialog, taking a removal back.
 // All of it is also there without this file, by forms.
 "use strict";
-
-const rows = () => [...document.querySelectorAll("#rows tbody tr[data-symbol]")];
-const boxes = () => [...document.querySelectorAll("#rows tbody input[name='symbol']")];
-const isWriting = (element) => element.closest?.("input:not([type='checkbox']), textarea, select, [contenteditable], dialog") !== null;
 
 function say(text) {
   const place = document.getElementById("said");
   if (place) place.textContent = text;
 }
-
-// --- Menus: a click elsewhere or Escape closes them ---
-
-document.addEventListener("click", (event) => {
-  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  for (const menu of document.querySelectorAll("details.menu[open]")) {
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  }
-});
 
 // --- The field for symbols to add: what is known of the one that is being written ---
 
@@ -53,61 +36,6 @@ document.addEventListener("click", (event) => {
   field.value = field.value.replace(/[^\s,;]+[\s,;]*$/, near.dataset.suggestion);
   field.focus();
   field.dispatchEvent(new Event("input", { bubbles: true }));
-});
-
-// --- Choosing ---
-
-let lastBox = null;
-
-function showChosen() {
-  const found = boxes();
-  const count = found.filter((box) => box.checked).length;
-  const told = document.querySelector("[data-chosen]");
-  if (told) told.textContent = `${count} chosen`;
-  const every = document.querySelector("[data-every]");
-  if (every) {
-    every.checked = count > 0 && count === found.length;
-    every.indeterminate = count > 0 && count < found.length;
-  }
-}
-
-document.addEventListener("change", (event) => {
-  if (event.target.matches("[data-every]")) for (const box of boxes()) box.checked = event.target.checked;
-  if (event.target.closest("#rows")) showChosen();
-});
-document.addEventListener("click", (event) => {
-  const box = event.target.closest?.("#rows tbody input[name='symbol']");
-  if (box) {
-    const found = boxes();
-    if (event.shiftKey && lastBox?.isConnected) {
-      const [from, to] = [found.indexOf(lastBox), found.indexOf(box)].sort((a, b) => a - b);
-      for (const between of found.slice(from, to + 1)) between.checked = box.checked;
-      showChosen();
-    }
-    lastBox = box;
-  }
-  if (event.target.closest?.("[data-none]")) {
-    for (const chosen of boxes()) chosen.checked = false;
-    showChosen();
-  }
-});
-
-// --- Moving through the rows: j and k from anywhere, arrows within the table; x chooses, Enter opens ---
-
-document.addEventListener("keydown", (event) => {
-  if (event.altKey || event.ctrlKey || event.metaKey || isWriting(event.target) || grabbed) return;
-  const within = event.target.closest?.("#rows tbody tr");
-  const step = { j: 1, k: -1, ArrowDown: within && 1, ArrowUp: within && -1 }[event.key];
-  if (step && !event.target.matches(".grip")) {
-    const found = rows();
-    const next = found[within ? found.indexOf(within) + step : step > 0 ? 0 : found.length - 1];
-    next?.querySelector(".sym a").focus();
-    if (next) event.preventDefault();
-  } else if (event.key === "x" && within) {
-    const box = within.querySelector("input[name='symbol']");
-    if (box) box.click();
-    event.preventDefault();
-  }
 });
 
 // --- Moving a row: by its grip, with a pointer or with the keyboard ---

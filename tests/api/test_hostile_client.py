@@ -9,7 +9,7 @@ pytestmark = pytest.mark.usefixtures("house")
 BRIEFLY = 2  # one that fits and one that does not, of each operation
 
 
-@pytest.mark.parametrize("who", ["owner", "stranger"])
+@pytest.mark.parametrize("who", ["owner", pytest.param("stranger", marks=pytest.mark.prove)])
 def test_no_fault_no_undocumented_answer_nothing_of_others(who):
     field = Battlefield()
     for operation in operations():

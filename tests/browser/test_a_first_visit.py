@@ -105,6 +105,7 @@ def test_the_theme_is_kept_and_the_chart_follows(chart):
     assert page.locator(".rail").bounding_box()["width"] == 56
 
 
+@pytest.mark.prove
 def test_a_universe_is_made_filled_emptied_and_deleted(alice, visit):
     visitor = visit(alice)
     page = visitor.page

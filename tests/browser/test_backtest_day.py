@@ -45,7 +45,7 @@ def test_from_a_strategy_to_a_result_that_is_run_again(visit, tmp_path):
         page.locator("#id_end").fill("")
         page.get_by_role("button", name="Run", exact=True).click()
         expect(page.get_by_role("heading", name="Equity")).to_be_visible(timeout=30_000)
-        expect(page.locator(".chart .main-svg").first).to_be_visible()
+        expect(page.locator(".chart .main-svg").first).to_be_visible(timeout=20_000)
 
         # What it says is what is stored.
         with tenancy.acting_as(alice):

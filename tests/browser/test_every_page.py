@@ -206,12 +206,13 @@ def resize(page, viewport):
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("scheme", "admin"),
     [
         ("light", False),
-        pytest.param("light", True, marks=pytest.mark.prove),
-        pytest.param("dark", False, marks=pytest.mark.prove),
+        ("light", True),
+        ("dark", False),
     ],
 )
 def test_every_page(scene, visit, scheme, admin):

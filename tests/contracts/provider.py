@@ -242,6 +242,21 @@ class ProviderContract:
         assert len(late) <= (ceil(timedelta(minutes=12) / self.short.length) if minutes < 0 else 0) + 1
         assert all(at + self.short.length <= datetime.now(UTC) for at in found if not self.short.is_daily)
 
+    def test_a_candle_that_ends_while_it_is_on_its_way_came_unfinished(
+        self, server: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from django.utils import timezone
+
+        length, days = min(self.short.length, timedelta(days=1)), 40 if self.short.is_daily else 2
+        ends = datetime.now(UTC) - (datetime.now(UTC) - datetime.min.replace(tzinfo=UTC)) % length
+        before, after = ends - timedelta(seconds=20), ends + timedelta(seconds=20)
+        self.play_a_wrong_clock(server, before - datetime.now(UTC))
+        monkeypatch.setattr(timezone, "now", lambda: before)
+        standing = self.prices(self.ask(self.short, days, after))
+        asked = len(server.requests)
+        monkeypatch.setattr(timezone, "now", lambda: before if len(server.requests) == asked else after)
+        assert self.prices(self.ask(self.short, days, after)) == standing
+
     def test_a_symbol_that_was_delisted_or_renamed_is_named(self, server: Any) -> None:
         assert self.ask().candles.num_rows > 20
         self.play_a_delisting(server)
@@ -259,17 +274,3 @@ class ProviderContract:
                 self.ask()
             server.mend()
             assert self.ask().candles.num_rows > 20, f"after {fault}"
-
-    def test_the_web_process_can_import_it_quickly(self) -> None:
-        """Registry and labels come without what makes a client slow."""
-        import subprocess
-        import sys
-
-        code = (
-            "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'chronos.settings'; import django; django.setup();"
-            f"from marketdata import providers; providers.named({self.provider.name!r});"
-            "slow = {'yfinance', 'pandas', 'numpy', 'pyarrow', 'curl_cffi', 'ccxt'};"
-            "print(sorted(slow & set(sys.modules)))"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == "[]"

@@ -114,6 +114,7 @@ def test_another_who_has_work_of_his_own_neither(field):
     assert field.state_of(field.alice) == field.before
 
 
+@pytest.mark.prove
 def test_a_reader_sees_what_is_shared_and_changes_nothing(field):
     """Rita reads Alice's universe; of Alice's jobs, lines and tokens she sees none."""
     client, mine = client_of(field.rita), SECRETS[2:]

@@ -100,6 +100,7 @@ SLOW = {
 def test_the_web_process_starts_without_slow_imports(tmp_path):
     code = (
         "import gc, sys, chronos.asgi; from django.urls import get_resolver; get_resolver().url_patterns;"
+        " from marketdata import providers; [providers.named(name) for name in (*providers.REGISTRY, 'kraken')];"
         f" print(gc.get_freeze_count(), *{SLOW} & set(sys.modules))"
     )
     environment = os.environ | {"CHRONOS_VAR": str(tmp_path)}

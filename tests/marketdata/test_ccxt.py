@@ -58,7 +58,7 @@ class Contract(ProviderContract):
     def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from marketdata.providers import ccxt_client
 
-        monkeypatch.setattr(ccxt_client, "SECONDS", 0.3)
+        monkeypatch.setattr(ccxt_client, "SECONDS", 0.8)
 
 
 class TestKraken(Contract):
@@ -97,6 +97,20 @@ class TestHabits:
         found = KRAKEN.fetch("BTC/USD", Timeframe.H1, now - timedelta(days=8), now).candles
         assert found.num_rows == (8 - 2) * 24 - 1  # the last one forms
         assert [seen.path for seen in exchanges.requests] == ["/0/public/AssetPairs", "/0/public/OHLC"]
+
+    def test_what_formed_in_one_answer_is_not_over_by_a_later_one(self, exchanges: Exchanges) -> None:
+        def ask() -> dict[datetime, dict]:
+            rows = BINANCE.fetch("BTC/USDT", Timeframe.M5, now - timedelta(hours=2), now).candles.to_pylist()
+            return {row["open_time"]: row for row in rows}
+
+        now = datetime.now(UTC)
+        whole = ask()
+        exchanges.requests.clear()  # the list of markets is known by now
+        exchanges.now = lambda: now - timedelta(minutes=12) if len(exchanges.requests) <= 1 else now
+        found = ask()
+        assert len(exchanges.requests) > 1
+        assert len(found) == len(whole) - 1
+        assert found.items() <= whole.items()
 
     def test_binance_gives_all_of_a_window_with_its_quote_volume(self, exchanges: Exchanges) -> None:
         since = datetime(2024, 1, 1, tzinfo=UTC)

@@ -66,6 +66,7 @@ def reader(seconds: float, seen_file) -> None:
     seen_file.write_text("\n".join(seen))
 
 
+@pytest.mark.prove
 def test_every_frame_is_one_committed_state(tmp_path):
     acme, count, steps = Asset.objects.create(symbol="ACME"), 500, 0
     ingest(acme, "1m", minutes(0, count, "10.00"), source="test")

@@ -95,7 +95,7 @@ def decide(dice: random.Random, pair: Pair) -> None:
             verb(rows[int(which * len(rows))], "stella") if rows else None
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.prove) for seed in range(2, 12))])
 def test_every_table_is_the_same(seed):
     dice = random.Random(seed)
     timeframe, kind = Timeframe(("1d", "1h", "1m", "4h")[seed % 4]), ("stock", "crypto", "fx")[seed % 3]
