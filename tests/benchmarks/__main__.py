@@ -3,5 +3,5 @@
 import subprocess
 import sys
 
-for name in ("ingest", "pages", "lists", "frames", "search", "validation", "api", "mcp", "engine"):
+for name in ("ingest", "pages", "lists", "frames", "search", "validation", "api", "mcp", "engine", "backtests"):
     subprocess.run([sys.executable, "-c", f"from tests.benchmarks import {name}; {name}.main()"], check=True)
