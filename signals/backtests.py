@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 KIND = "backtest"  # of job
 US = timedelta(microseconds=1)
+ACTIONS = "a split or dividend within it was learnt or corrected"  # what makes a result stale besides its candles
 LARGEST = 1e15  # that a column of money or quantities can hold, and then some
 
 
@@ -314,11 +315,10 @@ def look_for_stale(backtests: Iterable[Backtest]) -> None:
             stale = "its candles are not here any more"
         elif revision != one.checked_revision:
             stale = _revised(one)
-        if (
-            not stale
-            and candles.digest(actions.get(one.asset_id, []), one.read_from, one.last_open + US) != one.actions_digest
-        ):
-            stale = "a split or dividend within it was learnt or corrected"
+        if not stale or stale == ACTIONS:
+            known, frame = actions.get(one.asset_id, []), Timeframe(one.timeframe)
+            same = candles.digest(known, frame, one.read_from, one.last_open + US) == one.actions_digest
+            stale = "" if same else ACTIONS
         if (stale, revision) != (one.stale, one.checked_revision):
             one.stale, one.checked_revision = stale, revision
             Backtest.objects.filter(pk=one.pk).update(stale=stale, checked_revision=revision)

@@ -124,7 +124,7 @@ def stored(asset: Asset, timeframe: Timeframe, start: datetime | None, end: date
         since,
         frames.fingerprint(asset, timeframe, since, until),
         series.revision,
-        digest(actions, since, until),
+        digest(actions, timeframe, since, until),
         _faults(asset, timeframe, series, since, until, actions),
     )
 
@@ -249,14 +249,14 @@ def from_file(
     )
 
 
-def digest(actions: list[CorporateAction], since: datetime, until: datetime) -> str:
+def digest(actions: list[CorporateAction], timeframe: Timeframe, since: datetime, until: datetime) -> str:
     """A short text that is another when a split or dividend that matters to a range is another: those within it, and
     the splits after it, by which prices as traded are found."""
     told = [
         f"{action.kind}:{action.ex_date}:{action.value.normalize()}:{action.basis}"
         for action in actions
         if since.date() <= action.ex_date
-        and (action.ex_date <= until.date() or action.kind == CorporateAction.Kind.SPLIT)
+        and (_named(action.ex_date, timeframe) <= until.date() or action.kind == CorporateAction.Kind.SPLIT)
     ]
     return hashlib.sha256("|".join(told).encode()).hexdigest()[:16] if told else ""
 
@@ -323,27 +323,35 @@ def _nothing(asset: Asset, timeframe: Timeframe, series: Series, start: datetime
 def _actions(
     asset: Asset, timeframe: Timeframe, actions: list[CorporateAction], times: Whole
 ) -> tuple[Floats | None, Floats | None]:
-    """Splits and dividends at the bars that trade without them, (1, T); None if none lies in the run.
-
-    A week or a month counts as after what happens within it, as its close is.
-    """
+    """Splits and dividends at the bars that trade without them, (1, T); None if none lies in the run."""
     import numpy as np
 
-    long = timeframe.length > timedelta(days=1)
     splits, dividends = np.ones((1, len(times))), np.zeros((1, len(times)))
     after = 1.0  # new shares that later splits make of one
     for action in sorted(actions, key=lambda one: (one.ex_date, one.kind != CorporateAction.Kind.SPLIT), reverse=True):
-        at = _micros(multipliers.begins(asset, action.ex_date, timeframe))
-        place = int(np.searchsorted(times, at, "right")) - 1 if long else int(np.searchsorted(times, at))
+        at = _micros(multipliers.begins(asset, _named(action.ex_date, timeframe), timeframe))
+        place = int(np.searchsorted(times, at))
         inside = 0 < place < len(times)
         if action.kind == CorporateAction.Kind.SPLIT:
             if inside:
                 splits[0, place] *= float(action.value)
             after *= float(action.value)
-        elif inside:
+        elif inside and _in_currency(action, asset):
             # A dividend of the day of a split is told in the new shares.
             dividends[0, place] += float(action.value) * (after if action.basis == Basis.SPLIT else 1.0)
     return (splits if (splits != 1).any() else None, dividends if dividends.any() else None)
+
+
+def _named(ex_date: date, timeframe: Timeframe) -> date:
+    """The first day that a candle after an action can be named by. A week or a month counts as after what happens
+    within it, as its close is."""
+    if timeframe is Timeframe.W1:
+        return ex_date - timedelta(days=6)
+    return ex_date.replace(day=1) if timeframe is Timeframe.MO1 else ex_date
+
+
+def _in_currency(action: CorporateAction, asset: Asset) -> bool:
+    return not action.currency or not asset.currency or action.currency == asset.currency
 
 
 def _faults(
@@ -367,6 +375,10 @@ def _faults(
     if asset.is_sample:
         found["sample"] = True
     pays = asset.asset_class in (AssetClass.STOCK, AssetClass.ETF, AssetClass.FUND)
-    if pays and all(action.kind == CorporateAction.Kind.SPLIT for action in actions):
+    paid = [action for action in actions if action.kind != CorporateAction.Kind.SPLIT]
+    if pays and not paid:
         found["dividends"] = True
+    within = (one for one in paid if since.date() <= one.ex_date and _named(one.ex_date, timeframe) <= until.date())
+    if foreign := sum(not _in_currency(one, asset) for one in within):
+        found["foreign"] = foreign
     return found

@@ -202,3 +202,11 @@ def _about_data(candles: Candles, kind: Kind, params: dict[str, Any]) -> list[Re
 
 def _is(count: int) -> str:
     return "is" if count == 1 else "are"
+    if foreign := faults.get("foreign"):
+        found.append(
+            Remark(
+                "foreign", "warning",
+                f"{counted(foreign, 'dividend')} of {candles.symbol} {_is(foreign)} told in another currency than its"
+                " prices and not counted.",
+            )
+        )  # fmt: skip

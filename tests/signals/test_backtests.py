@@ -148,6 +148,16 @@ class TestStale:
         actions.learn(asset, "file", "raw", [told])
         assert looked_at(alice, done) == "a split or dividend within it was learnt or corrected"
 
+    def test_an_action_that_turns_out_as_it_was_makes_it_good_again(self):
+        alice = cast.alice()
+        asset = acme()
+        actions.learn(asset, "file", "raw", [Action(CorporateAction.Kind.DIVIDEND, date(2024, 2, 1), Decimal("0.5"))])
+        done = ran(alice, wish(asset))
+        for value, says in (("0.7", "a split or dividend within it was learnt or corrected"), ("0.5", "")):
+            told = Action(CorporateAction.Kind.DIVIDEND, date(2024, 2, 1), Decimal(value))
+            actions.learn(asset, "file", "raw", [told])
+            assert looked_at(alice, seen(alice, done.pk)) == says
+
     def test_it_is_run_again_on_what_is_stored_now(self):
         alice = cast.alice()
         done = ran(alice, wish(acme()))

@@ -72,6 +72,75 @@ def test_the_digest_is_another_when_an_action_within_or_a_later_split_is():
     assert candles.stored(asset, Timeframe.D1, None, datetime(2024, 3, 3, tzinfo=UTC), 0).actions != before
 
 
+class TestLongBars:
+    """Weeks that open on Mondays until 4 March 2024, and months until 1 March."""
+
+    def weeks(self, *told: Action, end: datetime | None = None) -> candles.Candles:
+        asset = stored("ACME", [100.0] * 30, last=datetime(2024, 3, 4, tzinfo=UTC), timeframe=Timeframe.W1,
+                       calendar="24/7")  # fmt: skip
+        actions.learn(asset, "file", Basis.RAW, told)
+        return candles.stored(asset, Timeframe.W1, None, end, 0)
+
+    def test_what_happens_in_a_week_is_at_its_open(self):
+        found = self.weeks(
+            Action(Kind.SPLIT, date(2024, 2, 18), Decimal(4)), Action(Kind.DIVIDEND, date(2024, 2, 19), Decimal(5)),
+            Action(Kind.DIVIDEND, date(2024, 3, 6), Decimal(7)),
+        )  # fmt: skip
+        assert found.market.splits is not None
+        assert found.market.dividends is not None
+        assert np.flatnonzero(found.market.splits[0] != 1).tolist() == [26]  # the week of 12 February, a Sunday's
+        assert {int(n): found.market.dividends[0, n] for n in np.flatnonzero(found.market.dividends[0])} == {
+            27: 5,
+            29: 7,
+        }
+
+    def test_what_happens_after_the_end_is_nobodys(self):
+        """It was once paid, and multiplied what is held, on the last bar."""
+        told = (Action(Kind.SPLIT, date(2024, 2, 14), Decimal(4)), Action(Kind.DIVIDEND, date(2024, 2, 21), Decimal(5)))
+        found = self.weeks(*told, end=datetime(2023, 12, 31, tzinfo=UTC))
+        assert (found.market.splits, found.market.dividends) == (None, None)
+        report = running.run(registry.kind_named("buy-and-hold"), {}, found, Terms(cash=100_000))
+        assert report.result.dividends == 0
+        assert report.result.equity[-1] / report.result.equity[-2] == pytest.approx(1)
+
+    def test_the_digest_knows_what_happens_within_the_last_bar(self):
+        before = self.weeks().actions
+        assert self.weeks(Action(Kind.DIVIDEND, date(2024, 3, 6), Decimal(5))).actions != before
+
+    def test_a_month_counts_as_after_what_happens_within_it(self):
+        import pyarrow as pa
+
+        from marketdata.ingestion import ingest, schema
+
+        asset = Asset.objects.create(symbol="ACME", calendar="24/7")
+        rows = [
+            {"open_time": datetime(2024, month, 1, tzinfo=UTC), "open": "100", "high": "101", "low": "99",
+             "close": "100", "adj_close": None, "volume": "9", "quote_volume": None}
+            for month in (1, 2, 3)
+        ]  # fmt: skip
+        ingest(asset, "1mo", pa.Table.from_pylist(rows, schema=schema()), source="file")
+        told = [Action(Kind.DIVIDEND, date(2024, month, 28), Decimal(month)) for month in (2, 3, 4)]
+        actions.learn(asset, "file", Basis.RAW, told)
+        found = candles.stored(asset, Timeframe.MO1, None, None, 0)
+        assert found.market.dividends is not None
+        assert found.market.dividends[0].tolist() == [0, 2, 3]
+
+
+def test_a_dividend_in_another_currency_is_not_counted_and_that_is_said():
+    asset = stored("ACME", [100.0] * DAYS, last=FRIDAY, calendar="24/7", currency="USD")
+    told = [
+        Action(Kind.DIVIDEND, date(2024, 3, 5), Decimal(500), "JPY"),
+        Action(Kind.DIVIDEND, date(2024, 3, 6), Decimal(1), "USD"),
+    ]
+    actions.learn(asset, "file", Basis.RAW, told)
+    found = candles.stored(asset, Timeframe.D1, None, None, 0)
+    assert found.market.dividends is not None
+    assert found.market.dividends.sum() == 1
+    report = running.run(registry.kind_named("buy-and-hold"), {}, found, Terms())
+    said = [remark.text for remark in report.remarks if remark.code == "foreign"]
+    assert said == ["1 dividend of ACME is told in another currency than its prices and not counted."]
+
+
 def test_the_run_begins_at_the_start_and_the_warmup_lies_before_it():
     asset = stored("ACME", [float(n + 1) for n in range(DAYS)], last=FRIDAY, calendar="24/7")
     found = candles.stored(asset, Timeframe.D1, datetime(2024, 3, 1, tzinfo=UTC), None, 5)
