@@ -90,26 +90,39 @@ def _about_fills(terms: Terms, result: Result, best: Result | None, candles: Can
         )
     if terms.costs.fee_rate == terms.costs.fee_minimum == terms.costs.slippage_bps == 0:
         found.append(Remark("free", "warning", "No fees and no slippage are counted: trading costs something."))
-    if (share := _largest_order(result, candles)) > LARGE:
+    if (share := _largest_entry(result, candles)) > LARGE:
         found.append(
             Remark(
                 "volume", "warning",
-                f"The largest order is {share * 100:.0f} % of its candle’s volume: it would have moved the price.",
+                f"The largest entry is {share * 100:.0f} % of its candle’s volume: it would have moved the price.",
             )
         )  # fmt: skip
-    if terms.direction != "long" and (result.trades.direction < 0).any():
+    if any((trades.direction < 0).any() for trades in (result.trades, result.open)):
         found.append(Remark("borrowing", "note", "Borrowing shares for short positions is counted as free."))
     return found
 
 
-def _largest_order(result: Result, candles: Candles) -> float:
-    """The largest part of a candle's volume that an entry was; 0 where volumes are not known."""
+def _largest_entry(result: Result, candles: Candles) -> float:
+    """The largest part of a candle's volume that an entry was, all parts of its position together and in the shares of
+    its day; 0 where volumes are not known."""
     import numpy as np
 
-    bars = result.trades.entry_bar
-    volume = candles.volume[bars]
+    every = (result.trades, result.open)
+    position, quantity, entered, left = (
+        np.concatenate([getattr(trades, name) for trades in every])
+        for name in ("position", "quantity", "entry_bar", "exit_bar")
+    )
+    if not len(position):
+        return 0.0
+    splits = candles.market.splits
+    if splits is not None:
+        shares = np.cumprod(splits[0])
+        quantity = quantity * shares[entered] / shares[left]  # what is open is told in the shares of the last bar, -1
+    whole = np.bincount(position, weights=quantity)
+    volume = np.zeros(len(whole))
+    volume[position] = candles.volume[entered]
     known = volume > 0
-    return float(np.max(result.trades.quantity[known] / volume[known])) if known.any() else 0.0
+    return float(np.max(whole[known] / volume[known])) if known.any() else 0.0
 
 
 def _about_trades(terms: Terms, decisions: Decisions, result: Result, metrics: dict[str, Any]) -> list[Remark]:

@@ -10,7 +10,7 @@ from marketdata import actions
 from marketdata.models import Asset, Basis, CorporateAction, Series, Timeframe
 from marketdata.providers.base import Action
 from signals import candles, running
-from signals.engine.terms import Costs, Terms
+from signals.engine.terms import Costs, Exits, Terms
 from signals.strategies import registry
 from tests.prices import stored
 
@@ -139,6 +139,26 @@ def test_a_dividend_in_another_currency_is_not_counted_and_that_is_said():
     report = running.run(registry.kind_named("buy-and-hold"), {}, found, Terms())
     said = [remark.text for remark in report.remarks if remark.code == "foreign"]
     assert said == ["1 dividend of ACME is told in another currency than its prices and not counted."]
+
+
+class TestVolume:
+    """Entries beside the volume of their candle: 1000 shares on the first day, one more on each after it."""
+
+    def said(self, terms: Terms, end: datetime | None = None) -> str:
+        found = candles.stored(traded(Basis.RAW), Timeframe.D1, None, end, 0)
+        report = running.run(registry.kind_named("buy-and-hold"), {}, found, terms)
+        return " ".join(remark.text for remark in report.remarks if remark.code == "volume")
+
+    def test_shares_are_those_of_the_day_of_the_entry(self):
+        assert self.said(Terms(cash=5_000, exits=Exits(max_bars=15))) == ""  # 50 that a split makes 200
+
+    def test_what_is_still_open_counts(self):
+        assert self.said(Terms(cash=99_000)).startswith("The largest entry is 100 % of its candle’s volume")
+        assert self.said(Terms(cash=99_000), datetime(2024, 2, 28, tzinfo=UTC)).startswith("The largest entry is 100 %")
+
+    def test_an_entry_that_is_left_in_parts_is_one(self):
+        exits = Exits(take_profit_1=0.011, take_profit_2=0.02)
+        assert self.said(Terms(cash=15_000, exits=exits)).startswith("The largest entry is 15 %")
 
 
 def test_the_run_begins_at_the_start_and_the_warmup_lies_before_it():
