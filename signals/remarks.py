@@ -69,15 +69,18 @@ def _signed(fraction: float) -> str:
 def _about_fills(terms: Terms, result: Result, best: Result | None, candles: Candles) -> list[Remark]:
     found = []
     if best is not None:
-        low, high = sorted((result.equity[-1] / terms.cash - 1, best.equity[-1] / terms.cash - 1))
+        shown, other = result.equity[-1] / terms.cash - 1, best.equity[-1] / terms.cash - 1
+        low, high = sorted((shown, other))
+        worse = (
+            "The worse is shown" if shown <= other else "The worse order of each led to the better end, which is shown"
+        )
         verb = "was" if result.ambiguous == 1 else "were"
         found.append(
             Remark(
                 "ambiguous",
                 "warning",
                 f"{result.ambiguous} of {counted(len(result.trades), 'exit')} {verb} ambiguous inside the candle: the"
-                f" result lies between {_signed(low)} and {_signed(high)}. The worse is shown; finer candles would"
-                " tell.",
+                f" result lies between {_signed(low)} and {_signed(high)}. {worse}; finer candles would tell.",
             )
         )
     if result.resolved:

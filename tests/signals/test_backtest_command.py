@@ -147,6 +147,26 @@ class TestAStoredAsset:
         assert decided["trades"][0]["exit_reason"] == "take_profit_1"
         assert "Finer candles decided what came first in 1 exit." in decided["warnings"]
 
+    def test_that_the_worse_is_shown_is_said_only_where_it_is(self, tmp_path: Path):
+        """The better order of the first trade buys a second share of what then falls by half."""
+        bars = (
+            (100, 100, 100, 100), (100, 100, 99, 99), (99, 101, 99, 101), (100, 110, 90, 100), (100, 100, 99, 99),
+            (99, 101, 99, 101), (100, 100, 100, 100), (50, 50, 50, 50), (50, 50, 49, 49), (49, 49, 49, 49),
+        )  # fmt: skip
+        lines = [f"2024-01-{n:02}T00:00:00Z,{','.join(map(str, bar))},9" for n, bar in enumerate(bars, 1)]
+        path = tmp_path / "ACME.csv"
+        path.write_text("\n".join(["open_time,open,high,low,close,volume", *lines]))
+        arguments = (str(path), "--timeframe", "1d", "--param", "fast=1", "slow=2", "--stop-loss", "0.05",
+                     "--take-profit-1", "0.05", "--cash")  # fmt: skip
+        for cash, says in (
+            ("1000", "The worse is shown; finer candles would tell."),
+            ("199", "The worse order of each led to the better end, which is shown; finer candles would tell."),
+        ):
+            run = found("sma-cross", *arguments, cash)
+            shown, better = run["metrics"]["total_return"], run["metrics"]["optimistic_return"]
+            assert (shown < better) == says.startswith("The worse is")
+            assert any(text.endswith(says) for text in run["warnings"]), run["warnings"]
+
     def test_what_can_not_be_run_is_explained(self):
         stored("ACME", walk(100), last=datetime(2024, 3, 8, tzinfo=UTC))
         for arguments, words in (
