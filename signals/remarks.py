@@ -50,8 +50,9 @@ def of(
     best: Result | None,
     metrics: dict[str, Any],
     lacks: str,
+    in_parts: bool,
 ) -> list[Remark]:
-    """The gravest first."""
+    """The gravest first. `lacks`: why there is no benchmark; `in_parts`: holding was told in fractions of a lot."""
     found = [
         *_about_fills(terms, result, best, candles),
         *_about_trades(terms, decisions, result, metrics),
@@ -59,6 +60,9 @@ def of(
     ]
     if lacks:
         found.append(Remark("benchmark", "warning", lacks))
+    if in_parts:
+        text = f"The cash does not buy one lot of {candles.symbol} at the start: holding it is told of a fraction."
+        found.append(Remark("hold", "note", text))
     return sorted(found, key=lambda remark: remark.level != "warning")
 
 
@@ -210,14 +214,6 @@ def _about_data(candles: Candles, kind: Kind, params: dict[str, Any]) -> list[Re
         found.append(
             Remark("dividends", "note", f"No dividends of {candles.symbol} are known here, so none are counted.")
         )
-    if (warmup := kind.warmup(params)) > candles.begin:
-        late = counted(warmup - candles.begin, "bar")
-        found.append(Remark("warmup", "note", f"The first {late} have no decisions: the indicators need them."))
-    return found
-
-
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"
     if foreign := faults.get("foreign"):
         found.append(
             Remark(
@@ -226,3 +222,11 @@ def _is(count: int) -> str:
                 " prices and not counted.",
             )
         )  # fmt: skip
+    if (warmup := kind.warmup(params)) > candles.begin:
+        late = counted(warmup - candles.begin, "bar")
+        found.append(Remark("warmup", "note", f"The first {late} have no decisions: the indicators need them."))
+    return found
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -70,7 +70,7 @@ def run(
         market = replace(market, fine=fine)
         result = simulation.simulate(market, decisions, terms)
     best = simulation.simulate(market, decisions, terms, optimistic=True) if result.ambiguous else None
-    hold = held(candles, terms)
+    hold, in_parts = held(candles, terms)
     beside, lacks = _beside(benchmark, candles, terms)
     measured = metrics.measure(
         result.equity, result.gross, result.trades, cash=terms.cash, periods_per_year=candles.year.periods,
@@ -80,7 +80,7 @@ def run(
     measured |= {"ambiguous_count": result.ambiguous, "resolved_count": result.resolved}
     if best is not None:
         measured["optimistic_return"] = float(best.equity[-1] / terms.cash - 1)
-    said = remarks.of(kind, params, terms, candles, decisions, result, best, measured, lacks)
+    said = remarks.of(kind, params, terms, candles, decisions, result, best, measured, lacks, in_parts)
     return Report(candles, result, best, hold, beside, measured, said, checksum(result))
 
 
@@ -96,8 +96,11 @@ def _decisions(kind: Kind, params: dict[str, Any], candles: Candles) -> Decision
     return Decisions(found.entries[inside].reshape(1, -1), found.exits[inside].reshape(1, -1), stops)
 
 
-def held(candles: Candles, terms: Terms) -> Floats:
-    """Equity (T,) of buying at the second bar's open, as the first decision could, with all cash, and keeping it."""
+def held(candles: Candles, terms: Terms) -> tuple[Floats, bool]:
+    """Equity (T,) of buying at the second bar's open, as the first decision could, with all cash, and keeping it.
+
+    Where the cash does not buy one lot it is held in any fraction, and that is told: cash that lies idle is no holding.
+    """
     import numpy as np
 
     from signals.engine import simulation
@@ -105,7 +108,12 @@ def held(candles: Candles, terms: Terms) -> Floats:
     entries = np.zeros(candles.market.shape, np.int8)
     entries[0, 0] = 1
     alone = Terms(cash=terms.cash, costs=terms.costs, sizing=Sizing(), exits=Exits(), lot=terms.lot)
-    return simulation.simulate(candles.market, Decisions(entries, np.zeros_like(entries)), alone).equity
+    bought = Decisions(entries, np.zeros_like(entries))
+    result = simulation.simulate(candles.market, bought, alone)
+    if result.gross.any() or not terms.lot:
+        return result.equity, False
+    result = simulation.simulate(candles.market, bought, replace(alone, lot=0.0))
+    return result.equity, bool(result.gross.any())
 
 
 def _beside(benchmark: Asset | None, candles: Candles, terms: Terms) -> tuple[Floats | None, str]:

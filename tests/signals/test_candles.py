@@ -161,6 +161,18 @@ class TestVolume:
         assert self.said(Terms(cash=15_000, exits=exits)).startswith("The largest entry is 15 %")
 
 
+def test_where_the_cash_does_not_buy_one_share_holding_is_told_of_a_fraction():
+    asset = stored("ACME", [5_000.0 + 100 * n for n in range(DAYS)], last=FRIDAY, calendar="24/7")
+    found = candles.stored(asset, Timeframe.D1, None, None, 0)
+    report = running.run(registry.kind_named("buy-and-hold"), {}, found, Terms(cash=1_000))
+    assert report.metrics["hold_return"] == pytest.approx(6_900 / (5_100 * 0.99) - 1)
+    assert [remark.text for remark in report.remarks if remark.code == "hold"] == [
+        "The cash does not buy one lot of ACME at the start: holding it is told of a fraction."
+    ]
+    report = running.run(registry.kind_named("buy-and-hold"), {}, found, Terms(cash=10_000))
+    assert not [remark for remark in report.remarks if remark.code == "hold"]
+
+
 def test_the_run_begins_at_the_start_and_the_warmup_lies_before_it():
     asset = stored("ACME", [float(n + 1) for n in range(DAYS)], last=FRIDAY, calendar="24/7")
     found = candles.stored(asset, Timeframe.D1, datetime(2024, 3, 1, tzinfo=UTC), None, 5)
