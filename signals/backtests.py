@@ -32,6 +32,7 @@ KIND = "backtest"  # of job
 US = timedelta(microseconds=1)
 ACTIONS = "a split or dividend within it was learnt or corrected"  # what makes a result stale besides its candles
 LARGEST = 1e15  # that a column of money or quantities can hold, and then some
+DEAREST = 1e10  # price that a column can hold
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,12 @@ def taken_over(backtest: Backtest, job: Job) -> Backtest:
             owner_id=backtest.owner_id, strategy=backtest.strategy, strategy_name=backtest.strategy_name,
             kind=backtest.kind, parameters=backtest.parameters, asset=backtest.asset, timeframe=backtest.timeframe,
             start=backtest.start, end=backtest.end, terms=backtest.terms, benchmark=backtest.benchmark,
-            rerun_of=backtest,
+            rerun_of=backtest, job=job,
         )  # fmt: skip
-    backtest.job = job
-    backtest.save()
+        backtest.save()
+    else:
+        backtest.job = job
+        backtest.save(update_fields=["job"])
     Job.objects.filter(pk=job.pk).update(subject_url=backtest.get_absolute_url())
     return backtest
 
@@ -177,25 +180,36 @@ def perform(
         _check_size(report)
     except (Impossible, StrategyFault, registry.UnknownKind, ValueError) as error:
         with acting():
-            backtest.failure, backtest.finished_at = str(error)[:2000], timezone.now()
+            backtest.failure, backtest.finished_at = str(error).replace("\0", "")[:2000], timezone.now()
             backtest.seconds = time.perf_counter() - began
-            backtest.save(update_fields=["failure", "finished_at", "seconds"])
+            written = {name: getattr(backtest, name) for name in ("failure", "finished_at", "seconds")}
+            Backtest.objects.filter(pk=backtest.pk).update(**written)
         return Ended(backtest, str(error), failed=True)
     step(2, 3, "Storing the result")
     with acting():
-        store(backtest, report, kind, time.perf_counter() - began)
+        there = store(backtest, report, kind, time.perf_counter() - began)
+    if not there:
+        return Ended(backtest, "It was deleted while it ran, so nothing is kept.", failed=True)
     return Ended(backtest, said(backtest))
 
 
 def _check_size(report: "Report") -> None:
+    """Whether the columns of trades can hold all of it."""
     import numpy as np
 
-    trades = report.result.trades
-    for values in (report.result.equity, trades.quantity, trades.profit):
-        if len(values) and float(np.abs(values).max()) > LARGEST:
+    parts = (report.result.trades, report.result.open)
+    sums = ("quantity", "fees", "dividends", "profit", "risk")
+    columns = [report.result.equity, *(getattr(trades, name) for trades in parts for name in sums)]
+    prices = [getattr(trades, name) for trades in parts for name in ("entry_price", "exit_price")]
+    for values, most in (*((column, LARGEST) for column in columns), *((column, DEAREST) for column in prices)):
+        known = np.abs(values[~np.isnan(values)])
+        if len(known) and float(known.max()) > most:
+            told = "10¹⁵" if most == LARGEST else "prices up to 10¹⁰"
             raise Impossible(
-                "cash", "The result grows beyond what can be stored (10¹⁵): choose less cash or fewer years."
+                "cash", f"The result grows beyond what can be stored ({told}): choose less cash or fewer years."
             )
+    if np.isnan(report.result.equity).any():
+        raise Impossible("terms", "The result came to no number: choose sizes and costs that are less extreme.")
 
 
 def said(backtest: Backtest) -> str:
@@ -207,8 +221,15 @@ def said(backtest: Backtest) -> str:
     return f"{gained} % in {bars}, {figures.counted(backtest.trade_count or 0, 'trade')}."
 
 
-def store(backtest: Backtest, report: "Report", kind: Kind, seconds: float) -> None:
-    """Write a result in the caller's scope, in one transaction."""
+# What a run writes of its row. All else may have changed while it ran: its note, its strategy, that it is deleted.
+_RESULT = (
+    "read_from", "first_open", "last_open", "bars", "code_version", "fingerprint", "revision", "checked_revision",
+    "stale", "actions_digest", "checksum", "warnings", "metrics", *HEADLINES, "seconds", "finished_at", "failure",
+)  # fmt: skip
+
+
+def store(backtest: Backtest, report: "Report", kind: Kind, seconds: float) -> bool:
+    """Write a result in the caller's scope, in one transaction; False if the backtest is not there any more."""
     from signals import running
     from signals.curves import packed, packed_times
 
@@ -225,6 +246,8 @@ def store(backtest: Backtest, report: "Report", kind: Kind, seconds: float) -> N
         setattr(backtest, name, report.metrics.get(name))
     backtest.seconds, backtest.finished_at, backtest.failure = seconds, timezone.now(), ""
     with transaction.atomic():
+        if not Backtest.objects.select_for_update().filter(pk=backtest.pk).values_list("pk"):
+            return False
         Trade.objects.filter(backtest=backtest).delete()
         Curve.objects.filter(backtest=backtest).delete()
         Curve.objects.create(
@@ -239,7 +262,8 @@ def store(backtest: Backtest, report: "Report", kind: Kind, seconds: float) -> N
             optimistic=None if report.best is None else packed(report.best.equity),
         )
         _copy(backtest, [*running.trade_rows(report), *running.open_rows(report)])
-        backtest.save()
+        backtest.save(update_fields=_RESULT)
+    return True
 
 
 _COLUMNS = (

@@ -29,7 +29,8 @@ def run_backtest(params: OfBacktest, run: Run) -> Outcome:
         return Outcome("A backtest belongs to a person; nobody asked for this one.", "failed")
     with run.acting():
         rows = Backtest.objects.of(owner).select_related("asset", "benchmark", "strategy")
-        wanted = rows.filter(pk=params.backtest_id).first()
+        # What an attempt before has begun goes on.
+        wanted = rows.filter(job=run.job).first() or rows.filter(pk=params.backtest_id).first()
         if wanted is not None and wanted.job_id != run.job.pk:
             wanted = backtests.taken_over(wanted, run.job)
     if wanted is None:

@@ -4,6 +4,9 @@ import math
 
 from signals.engine.terms import Impossible, Terms
 
+SMALLEST = 1e-10  # lot; of less, quantities are no numbers any more
+LONGEST = 2**31 - 1  # bars that a position is held
+
 
 def check(terms: Terms, *, has_stops: bool = False) -> None:
     """Raise `Impossible` for what no run can be made of. `has_stops`: the strategy gives stop-losses of its own."""
@@ -13,6 +16,8 @@ def check(terms: Terms, *, has_stops: bool = False) -> None:
     _between("fee_minimum", "The least fee", costs.fee_minimum, 0, math.inf)
     _between("slippage_bps", "Slippage", costs.slippage_bps, 0, 10_000, high_in=False)
     _between("lot", "The lot", terms.lot, 0, math.inf)
+    if 0 < terms.lot < SMALLEST:
+        raise Impossible("lot", f"The lot must be 0, for any fraction, or at least {SMALLEST:g}; it is {terms.lot:g}.")
     most = math.inf if sizing.kind == "amount" else 1
     _between("sizing", f"The size ({sizing.kind})", sizing.value, 0, most, low_in=False)
     for name, value in (("stop_loss", exits.stop_loss), ("trailing_stop", exits.trailing_stop)):
@@ -31,6 +36,8 @@ def check(terms: Terms, *, has_stops: bool = False) -> None:
         _between("take_profit_1_share", "The share of the first target", exits.take_profit_1_share, 0, 1, low_in=False)
     if exits.max_bars is not None and exits.max_bars < 1:
         raise Impossible("max_bars", f"A time stop is at least 1 bar; max_bars is {exits.max_bars}.")
+    if exits.max_bars is not None and exits.max_bars > LONGEST:
+        raise Impossible("max_bars", f"A time stop is at most {LONGEST} bars: give fewer, or none.")
     if sizing.kind == "risk" and not has_stops and exits.stop_loss is None and exits.trailing_stop is None:
         raise Impossible("sizing", "Sizing by risk needs a stop: give stop_loss or trailing_stop, or size by fraction.")
 

@@ -11,9 +11,9 @@ from chronos.core.models import Job, User
 from marketdata import actions
 from marketdata.models import Asset, CorporateAction, Timeframe
 from marketdata.providers.base import Action
-from signals import backtests, curves
+from signals import backtests, catalogue, curves, keeping
 from signals.engine.terms import Costs, Exits, Impossible, Terms
-from signals.models import HEADLINES, Backtest, Curve, Trade
+from signals.models import HEADLINES, Backtest, Curve, Strategy, Trade
 from signals.strategies import registry
 from signals.strategies.declaring import BadParameters
 from tests import cast
@@ -221,6 +221,61 @@ class TestJobs:
             assert Job.objects.get(pk=theirs.pk).summary == "The backtest is not there any more."
         assert seen(alice, made.pk).finished_at is None
 
+    def test_what_is_done_to_it_while_it_runs_is_not_undone_by_its_result(self):
+        """Deleted, and a note written, between the simulation and its storing."""
+        alice = cast.alice()
+        made = started(alice, wish(acme()))
+
+        def step(done: int, *_: Any) -> None:
+            if done == 2:
+                with tenancy.acting_as(alice):
+                    keeping.annotate(seen(alice, made.pk), "written meanwhile")
+                    keeping.delete([made.pk], alice)
+
+        backtests.perform(made, lambda: tenancy.acting_as(alice), step)
+        now = seen(alice, made.pk)
+        assert (now.note, now.deleted_at is None, now.state) == ("written meanwhile", False, "done")
+
+    def test_its_strategy_may_go_while_it_runs(self):
+        alice = cast.alice()
+        with tenancy.acting_as(alice):
+            strategy = catalogue.create(alice, "Mine", "sma-cross", {"fast": 2, "slow": 5})
+        made = started(alice, wish(acme(), strategy=strategy))
+
+        def step(done: int, *_: Any) -> None:
+            if done == 2:
+                with tenancy.as_system("what the purge does an hour later"):
+                    Strategy.objects.filter(pk=strategy.pk).delete()
+
+        assert not backtests.perform(made, lambda: tenancy.acting_as(alice), step).failed
+        assert (seen(alice, made.pk).state, seen(alice, made.pk).strategy_id) == ("done", None)
+
+    def test_one_that_is_purged_while_it_runs_does_not_come_back(self):
+        alice = cast.alice()
+        made = started(alice, wish(acme()))
+
+        def step(done: int, *_: Any) -> None:
+            if done == 2:
+                with tenancy.as_system("what the purge does an hour later"):
+                    Backtest.objects.filter(pk=made.pk).delete()
+
+        ended = backtests.perform(seen(alice, made.pk), lambda: tenancy.acting_as(alice), step)
+        assert (ended.failed, ended.summary) == (True, "It was deleted while it ran, so nothing is kept.")
+        with tenancy.acting_as(alice):
+            assert not Backtest.objects.exists()
+
+    def test_a_repeated_job_that_is_resumed_goes_on_with_what_it_began(self):
+        """Its worker dies, once it has made the new backtest; the next one makes no second."""
+        alice = cast.alice()
+        done = ran(alice, wish(acme()))
+        with tenancy.acting_as(alice):
+            again = jobs.rerun(Job.objects.get(pk=done.job_id))
+            begun = backtests.taken_over(seen(alice, done.pk), again)
+        jobs.run_job(again.pk)
+        with tenancy.acting_as(alice):
+            assert sorted(Backtest.objects.values_list("pk", flat=True)) == [done.pk, begun.pk]
+        assert (seen(alice, begun.pk).state, seen(alice, begun.pk).checksum) == ("done", done.checksum)
+
 
 class TestRefusals:
     def test_what_is_wrong_is_told_before_anything_is_stored(self):
@@ -229,6 +284,8 @@ class TestRefusals:
         for changed, error, words in (
             ({"parameters": {"fast": 9, "slow": 5}}, BadParameters, "lower it"),
             ({"terms": Terms(cash=-1)}, Impossible, "Cash must be more than 0"),
+            ({"terms": Terms(lot=1e-300)}, Impossible, "The lot must be 0, for any fraction, or at least 1e-10"),
+            ({"terms": Terms(exits=Exits(max_bars=10**400))}, Impossible, "A time stop is at most 2147483647 bars"),
             ({"start": LAST, "end": LAST - timedelta(days=1)}, Impossible, "exchange the two"),
             ({"start": LAST + timedelta(days=9)}, Impossible, "choose dates within"),
         ):
@@ -290,6 +347,12 @@ class TestRefusals:
     def test_figures_that_no_column_holds_are_refused_in_words(self):
         alice = cast.alice()
         done = ran(alice, wish(acme(), terms=Terms(cash=9e15, lot=0.0)))
+        assert "grows beyond what can be stored" in done.failure
+
+    def test_so_are_those_of_what_is_still_open(self):
+        alice = cast.alice()
+        penny = stored("PENNY", [0.0005] * 20, last=LAST, asset_class="crypto")
+        done = ran(alice, wish(penny, kind="buy-and-hold", parameters={}, terms=Terms(cash=9e14, lot=0.0)))
         assert "grows beyond what can be stored" in done.failure
 
 
