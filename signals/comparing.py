@@ -324,8 +324,13 @@ def says(found: Together, names: Sequence[str]) -> str:
     told = ", ".join(f"{name} {figures.percent(end / BASE - 1, 1)} %" for name, end in ends)
     leader = ends[0][0]
     since = _leads_since(found, names.index(leader))
-    lead = f" {leader} has led since {figures.day(found.at(since))}." if since else f" {leader} led from the start."
-    return f"From {figures.day(found.at(0))} to {figures.day(found.at(-1))}: {told}.{lead}"
+    lead = f" {leader} has led since {_day(found, since)}." if since else f" {leader} led from the start."
+    return f"From {_day(found, 0)} to {_day(found, -1)}: {told}.{lead}"
+
+
+def _day(found: Together, place: int) -> str:
+    """The day whose close it is: that of a day is the first moment of the next."""
+    return figures.day(found.at(place) - US)
 
 
 def _leads_since(found: Together, leader: int) -> int:
@@ -346,7 +351,7 @@ def rows(found: Together) -> list[tuple[str, list[str]]]:
     import numpy as np
 
     places = np.unique(np.linspace(0, len(found.times) - 1, min(ROWS, len(found.times))).astype(int))[::-1]
-    days = [figures.day(found.at(int(place)) - US) for place in places]
+    days = [_day(found, int(place)) for place in places]
     return [(day, [f"{values[place]:.1f}" for values in found.values]) for day, place in zip(days, places, strict=True)]
 
 

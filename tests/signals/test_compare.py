@@ -162,7 +162,8 @@ class TestChart:
         one = with_curve(alice, [100.0, 120.0, 90.0], strategy_name="A")
         two = with_curve(alice, [100.0, 100.0, 110.0], strategy_name="B")
         text = page.get(f"/backtests/compare/?ids={one.pk},{two.pk}").text
-        assert "B +10.0 %, A −10.0 %. B has led since 4 Jan 2020." in text
+        assert "B +10.0 %, A −10.0 %. B has led since 3 Jan 2020." in text
+        assert "From 1 Jan 2020 to 3 Jan 2020: " in text
 
 
 # --- Which is better ---------------------------------------------------------------------------------------------
