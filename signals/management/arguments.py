@@ -54,13 +54,22 @@ def read(options: dict[str, Any], warmup: int) -> "tuple[Candles, Asset | None]"
 
     path = Path(options["source"])
     start, end = options["start"], options["end"]
-    if path.is_file():
+    if _is_file(path):
         return candles.from_file(path, options["timeframe"] or "", start, end, warmup), None
     asset = asset_called(options["source"])
     return candles.stored(asset, timeframe(options["timeframe"] or "1d"), start, end, warmup), asset
 
 
+def _is_file(path: Path) -> bool:
+    """A name that is too long for a file is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def asset_called(text: str) -> Asset:
+    text = text.encode("utf-8", "replace").decode()  # bytes of a command line that are no text
     found = Asset.objects.called(text).order_by("is_sample").first()
     if found is None:
         raise CommandError(f"There is no file and no asset called {text}; fetch or import it first.")

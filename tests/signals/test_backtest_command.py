@@ -189,6 +189,9 @@ class TestAStoredAsset:
             (("sma-cross", "ACME", "--sizing", "risk:0.01"), "Sizing by risk needs a stop"),
             (("sma-cross", "ACME", "--take-profit-2", "0.1"), "A second target needs a first one"),
             (("sma-cross", "ACME", "--benchmark", "NOPE"), "no asset called NOPE"),
+            (("sma-cross", "A" * 300), "There is no file and no asset called AAA"),
+            (("sma-cross", "\udcff"), "There is no file and no asset called ?"),
+            (("sma-cross", "ACME", "--max-bars", "1" + "0" * 400), "A time stop is at most 2147483647 bars"),
         ):
             assert words in refused(*arguments), arguments
 
