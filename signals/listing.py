@@ -20,7 +20,7 @@ from django.http import QueryDict
 from chronos.core import figures
 from chronos.core.models import Job, User
 from marketdata.models import Asset, Series, Timeframe
-from signals import backtests, cells, models, numerals
+from signals import backtests, cells, models, numerals, telling
 from signals.measures import MEASURES, Measure
 from signals.models import HEADLINES, Backtest, Strategy
 from signals.strategies import registry
@@ -72,7 +72,7 @@ def _moment(value: datetime | None) -> str:
 
 def span(one: Backtest) -> str:
     """The candles that it ran on; of an unfinished one those that were asked for."""
-    first, last = one.first_open or one.start, one.last_open or one.end
+    first, last = one.first_open or one.start, one.last_open or telling.last_wanted(one)
     if one.finished_at is None and not (first and last):
         return f"from {figures.day(first)}" if first else f"to {figures.day(last)}" if last else "all"
     return f"{figures.day(first)} – {figures.day(last)}" if first and last else figures.NOTHING
@@ -288,7 +288,11 @@ def _extra(wanted: Wish) -> list[str]:
     return [name for name in dict.fromkeys(shown) if name not in HEADLINES]
 
 
-_WARNED: Any = Func(F("warnings"), function="jsonb_array_length", output_field=IntegerField())
+# Notes stand among them, and are none.
+_WARNED: Any = Func(
+    F("warnings"), function="jsonb_array_length", output_field=IntegerField(),
+    template="""%(function)s(jsonb_path_query_array(%(expressions)s, '$[*] ? (@.level == "warning")'))""",
+)  # fmt: skip
 
 
 def _metric(name: str) -> BaseExpression:

@@ -4,6 +4,7 @@ What follows a backtest's `owner` is held by compound foreign keys (migration 00
 backtest's owner's, a backtest its strategy's and the one's that it repeats. They are checked without policies.
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.conf import settings
@@ -69,6 +70,13 @@ DONE = Q(finished_at__isnull=False, failure="")
 OPEN = Q(finished_at=None, job__state__in=Job.UNFINISHED)
 FAILED = (Q(finished_at__isnull=False) & ~Q(failure="")) | Q(finished_at=None, job__state=Job.State.FAILED)
 CANCELLED = Q(finished_at=None) & (Q(job__state=None) | ~Q(job__state__in=(*Job.UNFINISHED, Job.State.FAILED)))
+
+
+def state_of(finished_at: datetime | None, failure: str, of_job: str | None) -> str:
+    """`done`, `failed`, `cancelled`, `queued` or `running`: its own end, else its job's."""
+    if finished_at:
+        return "failed" if failure else "done"
+    return of_job if of_job in (*Job.UNFINISHED, Job.State.FAILED) else Job.State.CANCELLED
 
 
 class BacktestQuerySet(models.QuerySet["Backtest"]):
@@ -192,10 +200,7 @@ class Backtest(models.Model):
     @property
     def state(self) -> str:
         """`done`, `failed`, `cancelled`, `queued` or `running`: its own end, else its job's."""
-        if self.finished_at:
-            return "failed" if self.failure else "done"
-        state = self.job.state if self.job else ""
-        return state if state in (*Job.UNFINISHED, Job.State.FAILED) else Job.State.CANCELLED
+        return state_of(self.finished_at, self.failure, None if self.finished_at or not self.job else self.job.state)
 
 
 class Curve(models.Model):

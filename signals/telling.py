@@ -1,5 +1,6 @@
 """A backtest in words: what was asked for, and what came of it."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from chronos.core import figures
@@ -35,11 +36,16 @@ def moment(backtest: Backtest, at: Any) -> str:
 
 def ran_on(backtest: Backtest) -> str:
     """ "Daily candles from 4 Jan 2010 to 31 Dec 2019": those it ran on, or was asked to."""
-    since, until = backtest.first_open or backtest.start, backtest.last_open or backtest.end
+    since, until = backtest.first_open or backtest.start, backtest.last_open or last_wanted(backtest)
     words = f"{LENGTHS.get(backtest.timeframe) or Timeframe(backtest.timeframe).label.replace(' ', '-')} candles"
     words += f" from {figures.day(since)}" if since else ""
     words += f" to {figures.day(until)}" if until else ""
     return words if since or until else f"All {words[0].lower()}{words[1:]}"
+
+
+def last_wanted(backtest: Backtest) -> datetime | None:
+    """The last moment that was asked for: `end` is the first that was not."""
+    return backtest.end - timedelta(microseconds=1) if backtest.end else None
 
 
 def verdict(had: dict[str, Any], symbol: str) -> list[str]:

@@ -412,4 +412,5 @@ def sentence(wish: Wish) -> str:
 def _costs(costs: Costs) -> str:
     if not (costs.fee_rate or costs.fee_minimum or costs.slippage_bps):
         return "without any costs"
-    return f"{numerals.percent(costs.fee_rate)} % fee, {numerals.plain(costs.slippage_bps)} bps slippage"
+    least = f" of at least {figures.money(costs.fee_minimum)} an order" if costs.fee_minimum else ""
+    return f"{numerals.percent(costs.fee_rate)} % fee{least}, {numerals.plain(costs.slippage_bps)} bps slippage"

@@ -14,15 +14,16 @@ from chronos.core.hypermedia import Signed, page
 from chronos.core.models import User
 from signals import catalogue, wording
 from signals.loading import strategy_of
-from signals.models import Backtest, Strategy
+from signals.models import Backtest, Strategy, state_of
 from signals.views.columns import Column, headed, sort_of
 
+STATES = {"queued": "Waiting", "running": "Running", "failed": "Failed", "cancelled": "Cancelled"}
 AT_ONCE = 50  # strategies on a page
 NEWEST = 20  # backtests on a strategy's page
 # What a list of backtests shows of each: parameters, terms, metrics and warnings may be long.
 COLUMNS = ("pk", "strategy_id", "strategy_name", "asset__symbol", "timeframe", "first_open", "last_open", "created_at",
-           "finished_at", "failure", "stale", "total_return", "cagr", "sharpe_ratio", "max_drawdown",
-           "trade_count")  # fmt: skip
+           "finished_at", "failure", "job__state", "job__summary", "stale", "total_return", "cagr", "sharpe_ratio",
+           "max_drawdown", "trade_count")  # fmt: skip
 
 
 SORTS = {
@@ -146,6 +147,7 @@ def strategy(request: Signed, pk: int) -> HttpResponse:
 def run(row: dict[str, Any], now: datetime) -> dict[str, Any]:
     """A backtest's cells, of the `COLUMNS` of its row. For `signals/runs.html`, wherever that stands."""
     spans = row["first_open"] and row["last_open"]
+    state = state_of(row["finished_at"], row["failure"], row["job__state"])
     return {
         "pk": row["pk"],
         "strategy_pk": row["strategy_id"],
@@ -153,8 +155,9 @@ def run(row: dict[str, Any], now: datetime) -> dict[str, Any]:
         "symbol": row["asset__symbol"],
         "timeframe": row["timeframe"],
         "range": f"{figures.day(row['first_open'])} – {figures.day(row['last_open'])}" if spans else figures.NOTHING,
-        "state": "failed" if row["failure"] else "done" if row["finished_at"] else "running",
-        "failure": row["failure"],
+        "state": state,
+        "says": STATES.get(state, ""),
+        "failure": row["failure"] or (row["job__summary"] if state == "failed" else ""),
         "stale": row["stale"],
         "total_return": figures.percent(row["total_return"]),
         "direction": figures.direction(row["total_return"]),

@@ -69,7 +69,7 @@ SORTED = {
     "strategy_name": ("B", "A", "C", "D"),
     "timeframe": ("1d", "5m", "1h", "1w"),
     "metrics": ({"sortino_ratio": 2}, {"sortino_ratio": -1}, {}, {"sortino_ratio": 11}),
-    "warnings": ([1], [], [1, 2], [1, 2, 3]),
+    "warnings": (["warning"], ["note", "note", "note"], ["warning"] * 2, ["warning"] * 3),
 }
 SORTS = {
     "return": ("total_return", float),
@@ -78,19 +78,26 @@ SORTS = {
     "strategy": ("strategy_name", str),
     "timeframe": ("timeframe", ("5m", "1h", "1d", "1w").index),
     "sortino": ("metrics", lambda metrics: metrics.get("sortino_ratio")),
-    "warnings": ("warnings", len),
+    "warnings": ("warnings", lambda levels: levels.count("warning")),
 }
 
 
 class TestTable:
     def test_it_shows_what_each_ran_on_and_what_came_out(self, alice, page):
+        warned = [{"code": code, "level": level, "text": "x"} for code, level in
+                  (("few", "warning"), ("free", "warning"), ("open", "note"))]  # fmt: skip
         run = made(alice, cagr=0.0312, sharpe_ratio=0.873, max_drawdown=-0.2, win_rate=0.55, profit_factor=1.4,
-                   warnings=[{"code": "few"}, {"code": "free"}], stale="candles that it used were revised")  # fmt: skip
+                   warnings=warned, stale="candles that it used were revised")  # fmt: skip
         row = page.get("/backtests/").text.partition("<tbody>")[2].partition("</tbody>")[0]
         assert f'href="/backtests/{run.pk}/"' in row
         for text in ("Trend", "GOOG", "Jan 2020 – Mar 2024", "+10.00", "+3.12", "0.87", "−20.00", "55.00", "1.40",
                      ">40<", ">2<", ">stale<", "just now"):  # fmt: skip
             assert text in row, text
+
+    def test_of_an_unfinished_one_it_says_the_days_that_were_asked_for(self, alice, page):
+        run = unfinished(alice, start=datetime(2010, 1, 1, tzinfo=UTC), end=datetime(2020, 1, 1, tzinfo=UTC))
+        assert "1 Jan 2010 – 31 Dec 2019" in page.get("/backtests/").text
+        assert "Daily candles from 1 Jan 2010 to 31 Dec 2019" in page.get(f"/backtests/{run.pk}/").text
 
     def test_newest_first_fifty_a_page(self, alice, page):
         every = [made(alice).pk for _ in range(53)]
@@ -105,6 +112,8 @@ class TestTable:
 
     def test_sorted_by_any_column_and_what_is_not_known_comes_last(self, alice, page):
         four = [dict(zip(SORTED, values, strict=True)) for values in zip(*SORTED.values(), strict=True)]
+        for fields in four:
+            fields["warnings"] = [{"code": "x", "level": level, "text": "x"} for level in fields["warnings"]]
         runs = [made(alice, **fields).pk for fields in four]
         for key, (field, size) in SORTS.items():
             by = {pk: None if value is None else size(value) for pk, value in zip(runs, SORTED[field], strict=True)}
@@ -267,6 +276,13 @@ class TestElsewhere:
         assert [int(pk) for pk in re.findall(r'href="/backtests/(\d+)/"', part)] == runs[:0:-1]
         assert "<html" not in part
         assert page.get("/backtests/latest/").status_code == 302
+
+    @pytest.mark.parametrize("state", list(Job.State))
+    def test_what_has_no_end_of_its_own_is_as_its_job_says(self, alice, page, state):
+        run = unfinished(alice, state=state)
+        part = page.get("/backtests/latest/", headers=PART).text
+        says = {"queued": "Waiting", "running": "Running", "failed": "Failed"}.get(state, "Cancelled")
+        assert f'<span class="state {run.state}">{says}</span>' in part
 
 
 class TestVerbs:

@@ -240,7 +240,7 @@ class TestStrategy:
         with django_assert_max_num_queries(13):
             text = page.get(f"/strategies/{trend.pk}/").text
         for words in ("Trends last.", "SMA cross", "It needs 50 bars", "27 backtests", "+24.00", "−1.23", "1\u202f234",
-                      "No candles before 2012.", "Not finished", "AMD", "stale"):  # fmt: skip
+                      "No candles before 2012.", "Cancelled", "AMD", "stale"):  # fmt: skip
             assert words in text, words
         assert text.count("<tr>") == 21
 
