@@ -350,15 +350,8 @@ def look_for_stale(backtests: Iterable[Backtest]) -> None:
 
 def _revised(one: Backtest) -> str:
     """Whether the candles that it read are others now."""
-    from marketdata import frames
-
     assert one.read_from
     assert one.last_open
-    now = frames.fingerprint(one.asset, one.timeframe, one.read_from, one.last_open + US)
-    return "" if _without_revision(now) == _without_revision(one.fingerprint) else "candles that it used were revised"
-
-
-def _without_revision(fingerprint: str) -> list[str]:
-    """A revision counts changes anywhere in the series; range, number and checksum are what was used."""
-    timeframe, _, *rest = fingerprint.split(":")
-    return [timeframe, *rest]
+    frame, until = Timeframe(one.timeframe), one.last_open + US
+    same = candles.are_as(one.fingerprint, one.asset, frame, one.read_from, until)
+    return "" if same else "candles that it used were revised"

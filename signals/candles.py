@@ -36,8 +36,8 @@ class Candles:
     """`times` (T,) int64 microseconds, the opens of the run's bars; `bars` for deciding, of `begin` bars before the run
     and the run's; `market` (1, T) for filling; `raised` (T,): what `bars` prices are multiplied by to be the market's.
 
-    `source`: what identifies the data (`fingerprint` of the range that was read, from `since`, `revision` of the
-    series, `actions` a digest of splits and dividends). `faults`: what is wrong with them, by code.
+    `source`: what identifies the data (`fingerprint` of the range that was read, from `since`, with a mark of its values
+    as they were used; `revision` of the series, `actions` a digest of splits and dividends). `faults`: what is wrong with them, by code.
     """
 
     symbol: str
@@ -101,32 +101,57 @@ def stored(asset: Asset, timeframe: Timeframe, start: datetime | None, end: date
     before = min(begin, warmup)
     used = slice(begin - before, len(every))
     times = every[begin:]
-    since = moment(int(every[begin - before]))
     traded = frames.read(asset, timeframe, moment(int(times[0])), end, PRICES, adjust="raw")
-    if len(traded.times) != len(times):  # a writer came between: what was read first is what counts
+    since, until = moment(int(every[begin - before])), moment(int(times[-1])) + US
+    fingerprint = frames.fingerprint(asset, timeframe, since, until)
+    revisions = {whole.parts[0].revision, traded.parts[0].revision, int(fingerprint.split(":")[1].removeprefix("r"))}
+    if len(revisions) > 1:  # a writer came between: what is told of the data must be told of what was read
         return stored(asset, timeframe, start, end, warmup)
     prices = [_row(traded[name]) for name in PRICES]
     close = whole["close"][0][begin:]
     actions = list(multipliers.current(asset))
     splits, dividends = _actions(asset, timeframe, actions, times)
     same = bool((prices[3] == close).all())
-    until = moment(int(times[-1])) + US
+    bars = Bars(*(np.ascontiguousarray(whole[name][0][used]) for name in (*PRICES, "volume")))
     return Candles(
         asset.symbol,
         timeframe,
         np.array(times),
-        Bars(*(np.ascontiguousarray(whole[name][0][used]) for name in (*PRICES, "volume"))),
+        bars,
         before,
         Market(*_wide(prices), splits, dividends),
         None if same else prices[3] / close,
         np.array(whole["volume"][0][begin:]) * (1.0 if same else close / prices[3]),
         annualising.year_of(asset, timeframe),
         since,
-        frames.fingerprint(asset, timeframe, since, until),
+        f"{fingerprint}:{_mark(bars)}",
         series.revision,
         digest(actions, timeframe, since, until),
         _faults(asset, timeframe, series, since, until, actions),
     )
+
+
+def are_as(fingerprint: str, asset: Asset, timeframe: Timeframe, since: datetime, until: datetime) -> bool:
+    """Whether candles with since ≤ open < until are those that once had this fingerprint: the stored rows, whatever was
+    revised elsewhere in the series, or else the values that a run uses. An adjusted close, which a source revises with
+    each dividend, is none of these."""
+    from marketdata import frames
+
+    now, then = frames.fingerprint(asset, timeframe, since, until).split(":"), fingerprint.split(":")
+    if [now[0], *now[2:]] == [then[0], *then[2:5]]:
+        return True
+    read = frames.read(asset, timeframe, since, until, (*PRICES, "volume"))
+    return len(then) > 5 and now[2:4] == then[2:4] and _mark(Bars(*(read[name][0] for name in read.columns))) == then[5]
+
+
+def _mark(bars: Bars) -> str:
+    """Of the bytes of all columns."""
+    import numpy as np
+
+    found = hashlib.blake2b(digest_size=8)
+    for values in vars(bars).values():
+        found.update(np.ascontiguousarray(values).data)
+    return found.hexdigest()
 
 
 def finer(candles: Candles, asset: Asset) -> Fine | None:

@@ -4,14 +4,16 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from chronos.core import jobs, tenancy
 from chronos.core.models import Job, User
-from marketdata import actions
-from marketdata.models import Asset, CorporateAction, Timeframe
+from marketdata import actions, frames
+from marketdata.ingestion import ingest, schema
+from marketdata.models import Asset, Candle, CorporateAction, Timeframe
 from marketdata.providers.base import Action
-from signals import backtests, catalogue, curves, keeping
+from signals import backtests, candles, catalogue, curves, keeping
 from signals.engine.terms import Costs, Exits, Impossible, Terms
 from signals.models import HEADLINES, Backtest, Curve, Strategy, Trade
 from signals.strategies import registry
@@ -58,6 +60,16 @@ def of(user: User, model: Any, backtest: Backtest) -> list[Any]:
 
 def told(backtest: Backtest) -> list[str]:
     return [warning["text"] for warning in backtest.warnings]
+
+
+def exported(asset: Asset) -> pa.Table:
+    """Its candles as a source would send them."""
+    stored = Candle.objects.filter(asset=asset).order_by("open_time").values()
+    names = schema().names
+    return pa.Table.from_pylist(
+        [{name: row[name] if name == "open_time" else None if row[name] is None else str(row[name]) for name in names}
+         for row in stored], schema=schema(),
+    )  # fmt: skip
 
 
 def looked_at(user: User, backtest: Backtest) -> str:
@@ -116,6 +128,36 @@ class TestStale:
         changed[100] *= 1.01
         acme(changed)
         assert looked_at(alice, seen(alice, done.pk)) == "candles that it used were revised"
+
+    def test_what_it_does_not_use_of_a_candle_does_not(self):
+        """Adjusted closes are others after each dividend, all the way back."""
+        alice = cast.alice()
+        asset = acme()
+        done = ran(alice, wish(asset))
+        before = frames.fingerprint(asset, "1d")
+        table = exported(asset)
+        for column, says in (("adj_close", ""), ("volume", "candles that it used were revised")):
+            values = pa.array(["77"] * table.num_rows)
+            table = table.set_column(table.column_names.index(column), column, values)
+            ingest(asset, "1d", table, source="file")
+            assert frames.fingerprint(asset, "1d") != before
+            assert looked_at(alice, seen(alice, done.pk)) == says
+
+    def test_what_is_revised_while_it_is_read_is_read_again(self, monkeypatch: pytest.MonkeyPatch):
+        """Its fingerprint would else be that of candles that it has not seen, and it would never be stale."""
+        asset, read, revised = acme(), frames.read, walk(250)
+        revised[100] *= 1.01
+
+        def interrupted(*args: Any, **more: Any) -> Any:
+            found = read(*args, **more)
+            monkeypatch.setattr(frames, "read", read)
+            acme(revised)
+            return found
+
+        monkeypatch.setattr(frames, "read", interrupted)
+        found = candles.stored(asset, Timeframe.D1, None, None, 0)
+        assert found.bars.close[100] == found.market.close[0, 100] == pytest.approx(revised[100], abs=1e-4)
+        assert found.revision == int(found.fingerprint.split(":")[1].removeprefix("r"))
 
     def test_newer_candles_do_not(self):
         alice = cast.alice()
