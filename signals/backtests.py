@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from chronos.core import jobs
@@ -327,9 +328,7 @@ def look_for_stale(backtests: Iterable[Backtest]) -> None:
             "asset_id", "timeframe", "revision"
         )
     }
-    actions: dict[int, list[CorporateAction]] = {}
-    for action in CorporateAction.objects.filter(asset__in=assets, superseded_at=None).order_by("ex_date", "kind"):
-        actions.setdefault(action.asset_id, []).append(action)
+    actions = _believed(assets)
     for one in finished:
         assert one.read_from
         assert one.last_open
@@ -340,12 +339,33 @@ def look_for_stale(backtests: Iterable[Backtest]) -> None:
         elif revision != one.checked_revision:
             stale = _revised(one)
         if not stale or stale == ACTIONS:
-            known, frame = actions.get(one.asset_id, []), Timeframe(one.timeframe)
-            same = candles.digest(known, frame, one.read_from, one.last_open + US) == one.actions_digest
-            stale = "" if same else ACTIONS
+            stale = ACTIONS if _acted(one, actions.get(one.asset_id, [])) else ""
         if (stale, revision) != (one.stale, one.checked_revision):
             one.stale, one.checked_revision = stale, revision
             Backtest.objects.filter(pk=one.pk).update(stale=stale, checked_revision=revision)
+
+
+def look_for_actions(finished: QuerySet[Backtest]) -> None:
+    """The same of splits and dividends alone, of any number of finished ones: none of their candles is read."""
+    every = list(finished.only("asset_id", "timeframe", "read_from", "last_open", "actions_digest"))
+    actions = _believed({one.asset_id for one in every})
+    found = [one.pk for one in every if _acted(one, actions.get(one.asset_id, []))]
+    Backtest.objects.filter(pk__in=found).update(stale=ACTIONS)
+
+
+def _believed(assets: Iterable[int]) -> dict[int, list[CorporateAction]]:
+    """Splits and dividends by asset."""
+    found: dict[int, list[CorporateAction]] = {}
+    for action in CorporateAction.objects.filter(asset__in=assets, superseded_at=None).order_by("ex_date", "kind"):
+        found.setdefault(action.asset_id, []).append(action)
+    return found
+
+
+def _acted(one: Backtest, actions: list[CorporateAction]) -> bool:
+    """Whether the splits and dividends that matter to it are others now."""
+    if not (one.read_from and one.last_open):
+        return False
+    return candles.digest(actions, Timeframe(one.timeframe), one.read_from, one.last_open + US) != one.actions_digest
 
 
 def _revised(one: Backtest) -> str:

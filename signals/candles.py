@@ -36,8 +36,9 @@ class Candles:
     """`times` (T,) int64 microseconds, the opens of the run's bars; `bars` for deciding, of `begin` bars before the run
     and the run's; `market` (1, T) for filling; `raised` (T,): what `bars` prices are multiplied by to be the market's.
 
-    `source`: what identifies the data (`fingerprint` of the range that was read, from `since`, with a mark of its values
-    as they were used; `revision` of the series, `actions` a digest of splits and dividends). `faults`: what is wrong with them, by code.
+    `source`: what identifies the data (`fingerprint` of the range that was read, from `since`, with a mark of its
+    values as they were used; `revision` of the series, `actions` a digest of splits and dividends). `faults`: what is
+    wrong with them, by code.
     """
 
     symbol: str

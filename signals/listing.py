@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Case, Count, F, FloatField, Func, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, Count, F, FloatField, Func, IntegerField, Max, Q, QuerySet, Value, When
 from django.db.models.expressions import BaseExpression
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
@@ -19,7 +19,7 @@ from django.http import QueryDict
 
 from chronos.core import figures
 from chronos.core.models import Job, User
-from marketdata.models import Asset, Series, Timeframe
+from marketdata.models import Asset, CorporateAction, Series, Timeframe
 from signals import backtests, cells, models, numerals, telling
 from signals.measures import MEASURES, Measure
 from signals.models import HEADLINES, Backtest, Strategy
@@ -376,7 +376,8 @@ def complete(rows: Sequence[Backtest]) -> None:
 
 
 def _look_at_revised(user: User) -> None:
-    """Finished ones whose candles have another revision than when they were last looked at, the newest first."""
+    """Finished ones whose candles have another revision than when they were last looked at, the newest first; and all
+    that ran before a split or dividend of their asset was learnt or corrected."""
     finished = Backtest.objects.of(user).finished().filter(stale="")
     looked = finished.order_by().values_list("asset_id", "timeframe", "checked_revision").distinct()
     every = set(looked)
@@ -388,6 +389,12 @@ def _look_at_revised(user: User) -> None:
             doubtful |= Q(asset=asset, timeframe=timeframe, checked_revision=revision)
     if doubtful != Q(pk__in=[]):
         backtests.look_for_stale(finished.filter(doubtful).select_related("asset").only(*_ROW)[:LOOKED_AT])
+    acted = Q(pk__in=[])
+    changes = CorporateAction.objects.filter(asset__in={asset for asset, *_ in every}).values_list("asset")
+    for asset, learnt, corrected in changes.annotate(Max("known_at"), Max("superseded_at")):
+        acted |= Q(asset=asset, finished_at__lt=max(learnt, corrected or learnt))
+    if acted != Q(pk__in=[]):
+        backtests.look_for_actions(finished.filter(acted))
 
 
 # --- Facets ------------------------------------------------------------------------------------------------------

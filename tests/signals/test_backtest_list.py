@@ -4,13 +4,16 @@ import csv
 import io
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.utils import timezone
 
 from chronos.core import jobs, tenancy
 from chronos.core.models import Job
-from marketdata.models import Asset
+from marketdata import actions
+from marketdata.models import Asset, CorporateAction
+from marketdata.providers.base import Action
 from signals import backtests, listing
 from signals.models import Backtest, Strategy
 from tests import cast
@@ -265,6 +268,20 @@ class TestLive:
         stored("AMD", [*walk(59), round(walk(60)[-1] * 1.01, 2)])
         assert shown(page.get("/backtests/?stale=1")) == [run.pk]
         assert ">stale<" in page.get("/backtests/").text
+
+    def test_so_is_a_dividend_that_is_learnt(self, alice, page):
+        asset = stored("AMD", walk(60))
+        with tenancy.acting_as(alice):
+            one, other = (
+                backtests.start(backtests.Wish(listing.registry.kind_named("buy-and-hold"), {}, asset,
+                                               listing.Timeframe.D1, end=end), alice)
+                for end in (None, timezone.now() - timedelta(days=20))
+            )  # fmt: skip
+        for run in (one, other):
+            jobs.run_job(run.job_id)
+        told = Action(CorporateAction.Kind.DIVIDEND, (timezone.now() - timedelta(days=9)).date(), Decimal("0.5"))
+        actions.learn(asset, "file", "raw", [told])
+        assert shown(page.get("/backtests/?stale=1")) == [one.pk]
 
 
 class TestElsewhere:
