@@ -7,7 +7,7 @@ lots are those that an account would have had. Splits multiply what is held, div
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,7 +145,12 @@ def are_as(fingerprint: str, asset: Asset, timeframe: Timeframe, since: datetime
     return len(then) > 5 and now[2:4] == then[2:4] and _mark(Bars(*(read[name][0] for name in read.columns))) == then[5]
 
 
-def _mark(bars: Bars) -> str:
+def with_finer(candles: Candles, fine: Fine) -> Candles:
+    """The same, told of the finer candles that decide, too: with other ones the result may be another."""
+    return replace(candles, fingerprint=f"{candles.fingerprint}:finer-{_mark(fine)}")
+
+
+def _mark(bars: Bars | Fine) -> str:
     """Of the bytes of all columns."""
     import numpy as np
 

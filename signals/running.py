@@ -67,7 +67,7 @@ def run(
     market = candles.market
     result = simulation.simulate(market, decisions, terms)
     if result.ambiguous and asset is not None and (fine := given.finer(candles, asset)):
-        market = replace(market, fine=fine)
+        market, candles = replace(market, fine=fine), given.with_finer(candles, fine)
         result = simulation.simulate(market, decisions, terms)
     best = simulation.simulate(market, decisions, terms, optimistic=True) if result.ambiguous else None
     hold, in_parts = held(candles, terms)

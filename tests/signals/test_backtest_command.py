@@ -146,6 +146,7 @@ class TestAStoredAsset:
         assert (decided["metrics"]["ambiguous_count"], decided["metrics"]["resolved_count"]) == (0, 1)
         assert decided["trades"][0]["exit_reason"] == "take_profit_1"
         assert "Finer candles decided what came first in 1 exit." in decided["warnings"]
+        assert decided["fingerprint"].startswith(f"{doubtful['fingerprint']}:finer-")  # other inputs, another result
 
     def test_that_the_worse_is_shown_is_said_only_where_it_is(self, tmp_path: Path):
         """The better order of the first trade buys a second share of what then falls by half."""
