@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PRICES = ("open", "high", "low", "close")
 US = timedelta(microseconds=1)
+TRIES = 20  # to read candles that somebody writes meanwhile
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def _in_order(start: datetime | None, end: datetime | None) -> None:
         raise Impossible("start", told)
 
 
-def stored(asset: Asset, timeframe: Timeframe, start: datetime | None, end: datetime | None, warmup: int) -> Candles:
+def stored(
+    asset: Asset, timeframe: Timeframe, start: datetime | None, end: datetime | None, warmup: int, tries: int = TRIES
+) -> Candles:
     """An asset's candles with start ≤ open < end, and up to `warmup` ones before, for deciding.
 
     Raises `Impossible` ("asset", "timeframe", "start") in words if there is nothing to run on.
@@ -107,7 +110,9 @@ def stored(asset: Asset, timeframe: Timeframe, start: datetime | None, end: date
     fingerprint = frames.fingerprint(asset, timeframe, since, until)
     revisions = {whole.parts[0].revision, traded.parts[0].revision, int(fingerprint.split(":")[1].removeprefix("r"))}
     if len(revisions) > 1:  # a writer came between: what is told of the data must be told of what was read
-        return stored(asset, timeframe, start, end, warmup)
+        if not tries:
+            raise Impossible("asset", f"{asset}'s candles are being written just now: run it again when that is done.")
+        return stored(asset, timeframe, start, end, warmup, tries - 1)
     prices = [_row(traded[name]) for name in PRICES]
     close = whole["close"][0][begin:]
     actions = list(multipliers.current(asset))

@@ -4,6 +4,7 @@ What kinds there are is in `signals.strategies.registry`, which also says what p
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -125,11 +126,13 @@ def edit(
 
 def duplicate(strategy: Strategy, user: User) -> Strategy:
     """A copy to change, without the backtests; its kind need not be installed here."""
-    copy = Strategy(
-        owner=user, name=free_name(user, f"{strategy.name[: NAME - 7]} (copy)"), kind=strategy.kind,
-        parameters=strategy.parameters, notes=strategy.notes,
-    )  # fmt: skip
-    return _insert(copy)
+    while True:
+        copy = Strategy(
+            owner=user, name=free_name(user, f"{strategy.name[: NAME - 7]} (copy)"), kind=strategy.kind,
+            parameters=strategy.parameters, notes=strategy.notes,
+        )  # fmt: skip
+        with suppress(Taken):  # by another copy, just now
+            return _insert(copy)
 
 
 def _insert(made: Strategy) -> Strategy:

@@ -125,6 +125,9 @@ class BacktestOut(BacktestLine):
     failure: str = Field(description="Why there is no result, in words; empty if there is one, or none yet.")
     metrics: dict[str, int | float | None] = Field(
         description="All figures by name, which list_measures explains. None: not defined. Empty until it has ended."
+        " Beside them `periods_per_year`, by which it is annualised; `ambiguous_count` and `resolved_count`, exits"
+        " whose order within a bar is not known, or is by finer candles; `optimistic_return`, had every such order been"
+        " the better one."
     )
     bars: int | None
     seconds: float | None = Field(description="How long it took.")

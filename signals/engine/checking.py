@@ -33,6 +33,10 @@ def check(terms: Terms, *, has_stops: bool = False) -> None:
         if exits.take_profit_2 <= exits.take_profit_1:
             raise Impossible("take_profit_2", "The second target must lie beyond the first: raise take_profit_2.")
     if exits.take_profit_1_share is not None:
+        if exits.take_profit_1 is None:
+            raise Impossible(
+                "take_profit_1_share", "A share closes at the first target: give take_profit_1, or no share."
+            )
         _between("take_profit_1_share", "The share of the first target", exits.take_profit_1_share, 0, 1, low_in=False)
     if exits.max_bars is not None and exits.max_bars < 1:
         raise Impossible("max_bars", f"A time stop is at least 1 bar; max_bars is {exits.max_bars}.")

@@ -150,6 +150,9 @@ class Rule:
     stop_short: "Floats | None" = None
 
 
+LONGEST = 100  # characters of a label
+
+
 def _no_problems(_: Params) -> dict[str, str]:
     return {}
 
@@ -161,7 +164,8 @@ class Kind:
     `sells_short`: whether it has a short side at all. `anchored`: it decides by where its data begins, on purpose, and
     is not blamed for it. `origin`: the package it comes from and its version, for kinds of a user's own.
 
-    Raises `BadDeclaration` for a name that no command could carry, or parameters that are named alike.
+    Raises `BadDeclaration` for a name that no command could carry, a label that no list could, or parameters that are
+    named alike.
     """
 
     name: str
@@ -179,6 +183,10 @@ class Kind:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", str(self.name)):
             raise BadDeclaration(f"A kind's name is small letters, digits and hyphens; it is {self.name!r}.")
+        if not 1 <= len(str(self.label)) <= LONGEST:
+            raise BadDeclaration(
+                f"A kind's label has 1 to {LONGEST} characters; that of {self.name} is {self.label!r}."
+            )
         names = [parameter.name for parameter in self.parameters]
         if len(set(names)) != len(names):
             raise BadDeclaration(f"{self.name} has two parameters of one name: {', '.join(names)}.")

@@ -211,6 +211,7 @@ def test_what_the_table_says(case: Case) -> None:
         ("take_profit_1=0", "take_profit_1", "Take profit 1 must be more than 0; it is 0."),
         ("take_profit_1=1 direction=short", "take_profit_1", "must be more than 0 and less than 1; it is 1."),
         ("take_profit_1=2 direction=both", "take_profit_1", "must be more than 0 and less than 1; it is 2."),
+        ("take_profit_1_share=0.5", "take_profit_1_share", "A share closes at the first target: give take_profit_1"),
         ("take_profit_2=0.1", "take_profit_2", "A second target needs a first one: give take_profit_1 as well."),
         ("take_profit_1=0.1 take_profit_2=0.1", "take_profit_2", "The second target must lie beyond the first"),
         (

@@ -188,6 +188,7 @@ def test_a_faulty_check_of_parameters_is_its_authors_fault(check):
         (lambda: Parameter("by", "By", str, "close", choices=("open",)), "must be one of open"),
         (lambda: Parameter("fast", "Fast", list, []), "must be int, float, bool or str"),
         (lambda: of(None, name="My Kind"), "small letters, digits and hyphens"),
+        (lambda: replace(of(None), label="L" * 101), "1 to 100 characters"),
         (lambda: of(None, parameters=(Parameter("a", "A", int, 1), Parameter("a", "B", int, 1))), "two parameters"),
     ],
 )
