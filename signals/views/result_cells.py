@@ -31,7 +31,7 @@ def tiles(found: Backtest) -> list[dict[str, str]]:
         tiles.append(
             {
                 "label": measure.label,
-                "value": cells.written(value, measure.kind),
+                "value": _large(value, measure),
                 "way": figures.direction(value) if measure.kind == "change" else "",
                 "beside": f"Holding {cells.written(held.get(beside), measure.kind)}"
                 if beside
@@ -40,6 +40,13 @@ def tiles(found: Backtest) -> list[dict[str, str]]:
             }
         )
     return tiles
+
+
+def _large(value: float | None, measure: measures.Measure) -> str:
+    """Thousands of per cent without decimals: on one line, and none of them says anything."""
+    if measure.kind == "change" and value is not None and abs(value) >= 10:
+        return f"{figures.percent(value, 0)} %"
+    return cells.written(value, measure.kind)
 
 
 def _beside(found: Backtest, name: str) -> str:
