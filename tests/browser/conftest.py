@@ -89,7 +89,9 @@ def worker(**environment: str) -> Iterator[None]:
 def chromium() -> Iterator[object]:
     """Ends with its module: Playwright's loop runs in this thread, where no other test could run a stream of its own,
     and where Django would refuse the tests' plain queries if it were not told otherwise."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=20_000)  # what is there comes at once, but for a machine that others use, too
 
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     path = find_browser()
