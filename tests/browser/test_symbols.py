@@ -12,7 +12,7 @@ from tests.loopback.yahoo import Yahoo
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::DeprecationWarning:yfinance")]
 
 
-@pytest.mark.parametrize("size", [DESK, pytest.param(PHONE, marks=pytest.mark.prove)], ids=["desk", "phone"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_a_mistyped_symbol_settles_by_itself_and_is_mended(visit, yahoo: Yahoo, size) -> None:
     Listing.objects.create(
         symbol="GOOGL", spelling="GOOGL", name="Alphabet Inc.", exchange="NMS", asset_class="stock", source="tests"
