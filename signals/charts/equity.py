@@ -53,17 +53,19 @@ class Curves:
 
 
 def read(backtest: Backtest, *names: str) -> Curves | None:
-    """The stored curve, or only some of its columns, since a million bars take 30 ms each; `times` always."""
+    """The stored curve, or only some of its columns, since a million bars take 30 ms each: the others are empty, or
+    None where there may be none. `times` always.
+    """
+    import numpy as np
+
     wanted = names or ("equity", "gross", "hold", "benchmark", "optimistic")
     row = Curve.objects.filter(backtest=backtest).values("times", *wanted).first()
     if row is None:
         return None
-    columns = {name: curves.unpacked(row[name]) if row.get(name) else None for name in _COLUMNS}
+    there = {name: curves.unpacked(row[name]) for name in wanted if row[name]}
     times, cash = curves.unpacked_times(row["times"]), float(backtest.terms.get("cash") or Terms().cash)
-    return Curves(times, **columns, cash=cash)  # type: ignore[arg-type]
-
-
-_COLUMNS = ("equity", "gross", "hold", "benchmark", "optimistic")
+    own, held, hold = (there.get(name, np.empty(0)) for name in ("equity", "gross", "hold"))
+    return Curves(times, own, held, hold, there.get("benchmark"), there.get("optimistic"), cash)
 
 
 @dataclass(frozen=True)

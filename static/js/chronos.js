@@ -1,4 +1,4 @@
-// What every page does: theme, rail, search key, live jobs, and saying so when the server does not answer.
+// What every page does: theme, rail, search key, menus, live jobs, and saying so when the server does not answer.
 "use strict";
 
 const root = document.documentElement;
@@ -194,3 +194,16 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 });
 
 listen();
+
+// --- Menus: a click elsewhere or Escape closes them ---
+
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});

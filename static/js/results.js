@@ -1,18 +1,6 @@
 // The page of a result: what is pressed in a chart leads to its trade; arrows step through rows and trades.
 "use strict";
 
-// A menu closes when one presses beside it, or Escape.
-document.addEventListener("click", (event) => {
-  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  for (const menu of document.querySelectorAll("details.menu[open]")) {
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  }
-});
-
 // --- One address for all parts: what a part asks for leaves the choices of the others as they are, and is short ---
 
 const CHOICES = { equity: ["unit", "scale"], price: ["range", "trade"], trades: ["sort", "direction", "reason", "ended", "ambiguous", "since", "until", "page"] };

@@ -5,19 +5,6 @@ const rows = () => [...document.querySelectorAll("#rows tbody tr:has(.choose)")]
 const boxes = () => [...document.querySelectorAll("#rows tbody .choose input")];
 const isWriting = (element) => element.closest?.("input:not([type='checkbox']), textarea, select, [contenteditable], dialog") !== null;
 
-// --- Menus: a click elsewhere or Escape closes them ---
-
-document.addEventListener("click", (event) => {
-  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  for (const menu of document.querySelectorAll("details.menu[open]")) {
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  }
-});
-
 // --- Choosing: one, with Shift all up to it, or all; how many are chosen, and whether so many can be compared ---
 
 let lastBox = null;
